@@ -7,7 +7,7 @@ import { suite } from '../../support/harness/suite.ts'
 import { type Json, postJson, until } from '../../support/harness/wait.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
 import { type Nginx, startNginx } from '../../support/servers/nginx.ts'
-import { isState, Pages, textOf } from '../../support/stages/pages.ts'
+import { isState, Pages, textOf, textsOf } from '../../support/stages/pages.ts'
 import { chat, eventUrl, newRoom } from '../../support/stages/rooms.ts'
 
 const BASE = '/soc/gateway'
@@ -45,6 +45,13 @@ const say = async (event_id: string, n: number): Promise<number> => {
 const give = async (page: Page, token: string): Promise<void> => {
   await page.fill('#token', token)
   await page.click('.sign-in .primary')
+}
+
+/** Ends all tokens of a user that were issued before. */
+const revoke = async (sub: string, issued_before: string): Promise<void> => {
+  const headers = bearer(await sign({ scope: 'admin' }))
+  const { status } = await postJson(`${gateway.url}/api/revocations`, { sub, issued_before }, { headers })
+  assert.is(status, 201)
 }
 
 /** Asserts that each link of the page leads into the gateway. */
@@ -95,11 +102,6 @@ test('when the token ends the room, the draft and the search stay, and a new tok
   await isState(page, 'live')
   await page.fill('#text', 'a draft')
   await page.fill('#search', 'message')
-  const revoke = async (sub: string, issued_before: string): Promise<void> => {
-    const headers = bearer(await sign({ scope: 'admin' }))
-    const { status } = await postJson(`${gateway.url}/api/revocations`, { sub, issued_before }, { headers })
-    assert.is(status, 201)
-  }
   await revoke('ann', new Date().toISOString())
   await isState(page, 'closed')
   ids.push(await say(room, 2))
@@ -131,6 +133,30 @@ test('when the token ends the room, the draft and the search stay, and a new tok
   await give(page, await sign({ ...claims, sub: 'bob' }))
   await isState(page, 'live')
   assert.equal(await stays(), [2, '', ''])
+})
+
+test('when the token ends the list of events stays, and a new token continues it', async () => {
+  const [first, second] = [newRoom(), newRoom()]
+  await say(first, 1)
+  const page = await pages.open('/')
+  const claims = { sub: 'cleo', events: [first, second] }
+  await page.waitForSelector('#token')
+  await give(page, await sign({ ...claims, iat: now() - 5 }))
+  await isState(page, 'live')
+  await revoke('cleo', new Date().toISOString())
+  await isState(page, 'closed')
+  assert.equal(
+    (await textsOf(page, '#closed button')).map((text) => text.trim()),
+    ['Retry now', 'Enter a token'],
+  )
+  await say(second, 2)
+  await page.click('#sign-in')
+  await give(page, await sign({ ...claims, iat: now() + 60 }))
+  await isState(page, 'live')
+  await until(async () => (await textsOf(page, '#events > li a')).join() === [second, first].join(), {
+    what: 'the event that was missed',
+  })
+  assert.is(await page.locator('#closed').count(), 0)
 })
 
 test('an unknown path shows a page that leads back, and client.js finds the gateway by itself', async () => {

@@ -1,7 +1,8 @@
 import type { EventSummary } from '../../../store/store.ts'
-import { type Channel, type ChannelStatus, type Message, openChannel } from '../../client/index.ts'
+import { type Channel, type Message, openChannel } from '../../client/index.ts'
 import { gatewayPath } from '../base-path.ts'
 import { type EventFacts, EventProfile, eventFactsOf } from '../room/model/event-facts.ts'
+import type { ConnectionInfo } from '../room/model/room.ts'
 import { type Answered, type ApiError, api, isDenied } from '../shared/api.ts'
 import { renewals } from '../shared/session.ts'
 import { signal } from '../shared/signal.ts'
@@ -67,7 +68,7 @@ export class EventListStore {
     logId: '',
     profiles: this.#profiles,
   })
-  readonly line = signal<ChannelStatus | null>(null)
+  readonly line = signal<ConnectionInfo>({ channel: null, error: null, reset: null })
   readonly #events = new Map<string, EventSummary>()
   /** Events that may have messages that are not counted; their count is requested with their next message. */
   readonly #uncounted = new Set<string>()
@@ -95,6 +96,11 @@ export class EventListStore {
     this.#channel?.close()
   }
 
+  /** Connects now if the stream waits, or if a refusal has closed it. */
+  retry(): void {
+    this.#channel?.retry()
+  }
+
   reload(): void {
     clearTimeout(this.#retry)
     this.#channel?.close()
@@ -104,7 +110,7 @@ export class EventListStore {
 
   /** Continues with a new token after a refusal. */
   #continue(): void {
-    if (this.list.get().is === 'loaded') this.#channel?.retry()
+    if (this.list.get().is === 'loaded') this.retry()
     else this.reload()
   }
 
@@ -153,7 +159,7 @@ export class EventListStore {
         this.#learn(message)
         this.#count(message)
       },
-      onState: (_state, status) => channel === this.#channel && this.line.set(status),
+      onState: (_state, status) => channel === this.#channel && this.line.set({ ...this.line.get(), channel: status }),
       onReset: () => queueMicrotask(() => channel === this.#channel && this.reload()),
     })
     this.#channel = channel

@@ -1,6 +1,7 @@
 import { useEffect, useMemo, useState } from 'preact/hooks'
 import type { EventSummary } from '../../../store/store.ts'
 import { useCaller } from '../caller.ts'
+import { DisconnectedBanner } from '../room/connection-status.ts'
 import type { EventFacts } from '../room/model/event-facts.ts'
 import { EMPTY_FILTER } from '../room/model/filter.ts'
 import { MessageHits } from '../search/hits.ts'
@@ -51,9 +52,9 @@ const useSearchText = (): [string, (text: string) => void] => {
 }
 
 const LiveIndicator = ({ events }: { readonly events: EventListStore }): View => {
-  const status = useSignalValue(events.line)
-  const state = status?.state ?? 'connecting'
-  const why = status?.reason ? reasonCodeText(status.reason.code) : ''
+  const { channel } = useSignalValue(events.line)
+  const state = channel?.state ?? 'connecting'
+  const why = channel?.reason ? reasonCodeText(channel.reason.code) : ''
   const said = connectionText(state)
   return html`
     <p class="live-mark" id="state" data-state=${state} role="status">
@@ -119,6 +120,7 @@ export const EventsPage = (): View => {
         </p>
         <${LiveIndicator} events=${source} />
       </div>
+      <${DisconnectedBanner} source=${source} />
       <form class="events-tools" onSubmit=${open}>
         <div class="search">
           <${Icon} name="search" />

@@ -170,15 +170,15 @@ export const Refused = ({ room }: { readonly room: RoomModel }): View => {
   `
 }
 
-/** Banner above the messages if the connection is closed, with hint and actions. */
-export const DisconnectedBanner = ({ room }: { readonly room: RoomModel }): View => {
-  const line = useSignalValue(room.line)
+/** Banner above messages or events if the connection is closed, with hint and actions. */
+export const DisconnectedBanner = ({ source }: { readonly source: Pick<RoomModel, 'line' | 'retry'> }): View => {
+  const line = useSignalValue(source.line)
   const reason = getReason(line)
   if (getState(line) !== 'closed' || reason === null || isRefused(line)) return null
   return html`
     <div class="closed-bar" id="closed">
       <span>${[stateText(line), hintText(reason)].filter(Boolean).join(' · ')}</span>
-      <button type="button" class="small" id="reopen" onClick=${() => room.retry()}>${connectionText('now')}</button>
+      <button type="button" class="small" id="reopen" onClick=${() => source.retry()}>${connectionText('now')}</button>
       ${
         reason.status === 401 &&
         html`<button type="button" class="small" id="sign-in" onClick=${() => askForToken(reasonText(reason))}>

@@ -204,7 +204,7 @@ export const RoomPage = ({ eventId }: { readonly eventId: string }): View => {
           onSearch=${() => focusOn('search')}
         />
         <${SearchBeyond} room=${room} filter=${filter} />
-        <${DisconnectedBanner} room=${room} />
+        <${DisconnectedBanner} source=${room} />
         <div class="stage">
           <${Timeline}
             room=${room}
