@@ -39,6 +39,8 @@ let broker: ControlledBroker
 
 test.before(async () => {
   ;[postgres, broker] = await Promise.all([startPostgres(), controlledBroker()])
+  // Would hide the warning that the wait of a commit was cancelled.
+  await queryRows(postgres.url, 'ALTER ROLE CURRENT_USER SET client_min_messages = error')
 })
 test.after(async () => {
   await broker?.dispose()

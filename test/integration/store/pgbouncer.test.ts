@@ -8,6 +8,8 @@ import { suite } from '../../support/harness/suite.ts'
 import { freePort, getJson, type Json, postJson, tempDir, until } from '../../support/harness/wait.ts'
 import { startGateway } from '../../support/servers/gateway.ts'
 import { connect, freshSchema, queryRows, runAs, sharedPostgres } from '../../support/servers/postgres.ts'
+import { store } from '../../support/stages/entries.ts'
+import { openPostgres } from '../../support/store/postgres-store.ts'
 
 const test = suite('pgbouncer')
 
@@ -18,7 +20,11 @@ test.before(async () => {
 })
 
 /** Starts pgbouncer before a database. @returns the URL that leads through it */
-const startPooler = async (url: string, mode: 'session' | 'transaction'): Promise<{ url: string; stop(): void }> => {
+const startPooler = async (
+  url: string,
+  mode: 'session' | 'transaction',
+  size = 20,
+): Promise<{ url: string; stop(): void }> => {
   const { hostname, port, username, password } = new URL(url)
   const listen = await freePort()
   const dir = tempDir('gateway-pgbouncer-')
@@ -34,7 +40,7 @@ listen_port = ${listen}
 unix_socket_dir =
 auth_type = any
 pool_mode = ${mode}
-default_pool_size = 20
+default_pool_size = ${size}
 ignore_startup_parameters = extra_float_digits
 `,
   )
@@ -99,6 +105,31 @@ test('a pooler in transaction mode never gets a commit that another client has m
     await gateway.dispose()
     pooler.stop()
   }
+})
+
+test('a commit has its own settings, whatever another client has left in the server process', async () => {
+  const url = freshSchema(server)
+  await (await openPostgres(url)).stop()
+  await queryRows(
+    url,
+    `CREATE TABLE seen (setting text);
+    CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
+      INSERT INTO seen SELECT concat_ws(' ', current_setting('synchronous_commit'), current_setting('client_min_messages'));
+      RETURN NULL; END$$;
+    CREATE TRIGGER note AFTER INSERT ON message FOR EACH ROW EXECUTE FUNCTION note()`,
+  )
+  // With one server process the pooler is not noticed.
+  const pooler = await startPooler(url, 'transaction', 1)
+  const log = await openPostgres(pooler.url, { connections: 3 })
+  try {
+    await store(log, {})
+    await queryRows(pooler.url, 'SET synchronous_commit = off; SET client_min_messages = error')
+    await store(log, {})
+  } finally {
+    await log.stop()
+    pooler.stop()
+  }
+  assert.equal(await queryRows(url, 'SELECT setting FROM seen'), Array(2).fill({ setting: 'on warning' }))
 })
 
 test('a pooler in session mode serves the gateway', async () => {

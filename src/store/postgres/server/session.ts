@@ -8,12 +8,14 @@ import type { ServerTimeline } from './timelines.ts'
 const MIN_SERVER_VERSION = 120_000
 
 /**
- * SQL that makes a commit durable at the server (L1). `remote_apply` is stricter than `on` and is kept.
+ * SQL that makes a commit durable at the server (L1). `remote_apply` is stricter than `on` and is kept. Only a warning shows that the wait
+ * for the standby was cancelled.
  *
  * @param local true for the current transaction only, false for the connection
  */
 export const durableCommitSql = (local: boolean): string =>
-  `SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, ${local})`
+  `SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, ${local}),
+set_config('client_min_messages', 'warning', ${local})`
 
 /** @throws GatewayError database_unsuitable */
 export const assertDurableCommit = (synchronous_commit: string): void => {
