@@ -86,19 +86,24 @@ export class NotificationListener {
   }
 
   async #listen(): Promise<void> {
+    // Errors are ignored: reads and writes get the same ones and report them.
+    const client = await this.#options.connector.open().catch(() => null)
+    if (client === null) {
+      this.#scheduleReconnect()
+      return
+    }
+    client.on('notification', ({ payload = '' }) => this.#onPayload(payload))
+    client.on('end', () => this.#onEnd(client))
+    this.#client = client
+    const { schema } = this.#options
     try {
-      const client = await this.#options.connector.open()
-      client.on('notification', ({ payload = '' }) => this.#onPayload(payload))
-      client.on('end', () => this.#onEnd(client))
-      this.#client = client
-      const { schema } = this.#options
       await client.query(`LISTEN "${schema}"; SELECT pg_advisory_lock_shared${listenerLock(schema)}`)
       this.#queue('grown')
       this.#queue('revoked')
     } catch {
-      // Ignored: reads and writes get the same error and report it.
-      if (this.#client === null) this.#scheduleReconnect()
-      else destroyConnection(this.#client)
+      destroyConnection(client)
+      // Its event `end` can come before or after the error of the query.
+      this.#onEnd(client)
     }
   }
 

@@ -10,6 +10,7 @@ import { createFilter } from '../../../src/core/subscription-filter.ts'
 import { Revocations } from '../../../src/http/auth/revocations.ts'
 import { SCHEMA_VERSION } from '../../../src/store/migrations.ts'
 import { ConnectionFactory } from '../../../src/store/postgres/connect.ts'
+import { tryListenerLockSql } from '../../../src/store/postgres/listener.ts'
 import { Pool } from '../../../src/store/postgres/pool.ts'
 import { schemaLockSql } from '../../../src/store/postgres/schema.ts'
 import type { PostgresStore } from '../../../src/store/postgres/store.ts'
@@ -659,6 +660,35 @@ const endListener = async (url: string): Promise<void> => {
   assert.is((await queryRows(server, `SELECT pg_terminate_backend(pid) ${where}`, values)).length, 1)
   await until(async () => (await queryRows(server, `SELECT 1 ${where}`, values)).length === 0, { what: 'its end' })
 }
+
+test('a listener whose connection breaks while it subscribes has one connection afterwards', async () => {
+  const url = freshSchema(server)
+  const port = Number(new URL(server).port)
+  const line = await startProxy(port)
+  const holder = await connect(url)
+  await holder.query(tryListenerLockSql(schemaOf(url)))
+  let heard = 0
+  await open(url.replace(/:\d+\//, `:${line.port}/`), { lockTimeoutMs: WAIT_MS, onAppended: () => heard++ })
+  let waiting: { pid: number }[] = []
+  const subscribes = async (): Promise<boolean> => {
+    const sql = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'advisory' AND query LIKE $1"
+    waiting = await queryRows(server, sql, [`LISTEN "${schemaOf(url)}"%`])
+    return waiting.length === 1
+  }
+  await until(subscribes, { what: 'a listener that subscribes' })
+  await line.close()
+  for (const { pid } of waiting) await queryRows(server, `SELECT pg_terminate_backend(${pid})`)
+  const again = await startProxy(port, line.port)
+  await holder.end()
+  // A reconnect comes after 750 ms at most, so a second one would come within these, of which each takes 250 ms at least.
+  for (let n = 1; n <= 5; n++) {
+    await until(() => heard >= n, { what: `connection ${n}` })
+    await endListener(url)
+  }
+  await until(() => heard >= 6, { what: 'the last connection' })
+  assert.is(heard, 6)
+  await again.close()
+})
 
 test('a check does not wait for reads that hang on a silent server, although the listener has no connection', async () => {
   const url = freshSchema(server)
