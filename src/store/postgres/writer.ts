@@ -8,7 +8,7 @@ import { isRowError, storeReplaced } from './errors.ts'
 import type { Pool } from './pool.ts'
 import { deleteExpiredRevocations, deleteRevocation, PROBE_WRITE, upsertRevocation } from './queries.ts'
 import { queryRows } from './reader.ts'
-import { pruneMessages } from './retention.ts'
+import { ExpiredMessages, pruneMessages } from './retention.ts'
 import { assertUsableVersion, skipIdsAfterRestore } from './schema.ts'
 import { noteServerTime, SERVER_TIME } from './server/server-clock.ts'
 import { assertDurableCommit, durableCommitSql, getBackendPid, getTimelineId } from './server/session.ts'
@@ -59,6 +59,7 @@ export class PostgresWriter {
   readonly #options: PostgresWriterOptions
   /** Entries of batches whose commit was not confirmed, and may have succeeded. */
   readonly #uncertain = new WeakSet<AppendEntry>()
+  readonly #expired = new ExpiredMessages()
   #logId: string | null = null
 
   constructor(pool: Pool, options: PostgresWriterOptions) {
@@ -107,7 +108,7 @@ export class PostgresWriter {
   /** Deletes messages by the retention rules, at most `limit`. @returns the number deleted */
   prune(retention: RetentionLimits, limit: number): Promise<number> {
     return this.#transaction(async (client) => ({
-      result: await pruneMessages(client, retention, limit),
+      result: await pruneMessages(client, retention, limit, this.#expired),
       notification: null,
       wrote: true,
     }))

@@ -91,6 +91,27 @@ export const checkRetention = (test: LogTest): void => {
     assert.equal(await idsOf(log), ids.slice(2))
   })
 
+  test('removes nothing behind a message that is kept, although its time is earlier', async (log) => {
+    const ids = await store(log, at('a', 20), at('a', 5), at('b', 30))
+    assert.equal(await pruneAll(log, before(10)), [0])
+    assert.equal([(await idsOf(log)).length, await log.following.pruned('*', '', 10)], [3, []])
+    await pruneAll(log, before(25))
+    assert.equal(await idsOf(log), ids.slice(2))
+  })
+
+  test('removes messages of a clock that was ahead with the first expired one after them', async (log) => {
+    const ahead = Date.now() + 365 * 24 * 60 * 60 * 1_000
+    const several = (count: number, received_at: number) => Array.from({ length: count }, () => at('a', received_at))
+    for (const count of [1, 1_500]) {
+      await store(log, ...several(count, ahead))
+      assert.equal(await pruneAll(log, before(10)), [0], 'nothing after them is expired')
+      const kept = await store(log, at('b', 5), ...several(1, ahead), at('b', 20), at('b', 6))
+      await pruneAll(log, before(10))
+      assert.equal(await idsOf(log), kept.slice(1), `${count} at the start`)
+      await pruneAll(log, before(ahead + 1))
+    }
+  })
+
   test('removes a limited number at a time, oldest first', async (log) => {
     const ids = await store(log, ...Array.from({ length: 25 }, (_, n) => at(`e${n % 2}`, n)))
     assert.is(await log.prune(before(20), 10), 10)
