@@ -32,13 +32,17 @@ export class PostgresQuarantine extends PostgresQuarantineReader implements Quar
     const { schema } = address
     const connector = new ConnectionFactory(address, { lockTimeoutMs: LOCK_TIMEOUT_MS }, noop)
     const pool = new Pool(connector, 1)
+    const writer = new PostgresWriter(pool, { schema, where: describePostgres(address), instanceId: randomUUID() })
     try {
-      await pool.withConnection((client) => assertSchema(client, schema))
+      await pool.withConnection(async (client) => {
+        await assertSchema(client, schema)
+        const { rows } = await client.query<{ log_id: string }>('SELECT log_id FROM log')
+        writer.bindTo(rows[0]?.log_id ?? '')
+      })
     } catch (error) {
       await pool.end()
       throw error
     }
-    const writer = new PostgresWriter(pool, { schema, where: describePostgres(address), instanceId: randomUUID() })
     return new PostgresQuarantine(pool, writer)
   }
 

@@ -67,7 +67,7 @@ export class PostgresWriter {
     this.#options = options
   }
 
-  /** After this call, a transaction fails if the database has another log_id. */
+  /** Must be called before the first transaction. A transaction fails if the database has another log_id. */
   bindTo(logId: string): void {
     this.#logId = logId
   }
@@ -146,16 +146,14 @@ export class PostgresWriter {
           `${BEGIN}; SET LOCAL search_path = "${schema}"; ${durableCommitSql(true)}; ${advisoryLockSql(schema)}; ${SELECT_SERVER_SESSION}`,
         )
         const session = (results as unknown as QueryResult<ServerSession>[]).at(-1)!.rows[0]
-        if (session !== undefined) {
-          assertOwnSession(client, session)
-          assertUsableVersion(schema, session.version)
-          noteServerTime(client, session.now)
-        }
-        if (this.#logId !== null && session?.log_id !== this.#logId) throw storeReplaced(where)
+        // A moved store has no row in `header`, and therefore no session.
+        if (session === undefined || session.log_id !== this.#logId) throw storeReplaced(where)
+        assertOwnSession(client, session)
+        assertUsableVersion(schema, session.version)
+        noteServerTime(client, session.now)
         const timeline = getTimelineId(client)
         // A standby was promoted: the last ids that the old primary assigned may be lost, so skip them.
-        if (timeline !== null && session !== undefined && timeline !== session.timeline)
-          await skipIdsAfterRestore(client)
+        if (timeline !== null && timeline !== session.timeline) await skipIdsAfterRestore(client)
         const { result, notification, wrote, entries } = await run(client)
         if (rollBack) {
           await client.query('ROLLBACK')

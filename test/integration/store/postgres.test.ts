@@ -12,6 +12,7 @@ import { SCHEMA_VERSION } from '../../../src/store/migrations.ts'
 import { ConnectionFactory } from '../../../src/store/postgres/connect.ts'
 import { tryListenerLockSql } from '../../../src/store/postgres/listener.ts'
 import { Pool } from '../../../src/store/postgres/pool.ts'
+import { PostgresQuarantine } from '../../../src/store/postgres/quarantine.ts'
 import { schemaLockSql } from '../../../src/store/postgres/schema.ts'
 import type { PostgresStore } from '../../../src/store/postgres/store.ts'
 import { parsePostgresUrl } from '../../../src/store/postgres/url.ts'
@@ -38,7 +39,7 @@ import {
   sharedPostgres,
 } from '../../support/servers/postgres.ts'
 import { startProxy } from '../../support/servers/proxy.ts'
-import { appendPatiently, entryOf, originOf, rejectionOf, store } from '../../support/stages/entries.ts'
+import { appendPatiently, entryOf, newMessage, originOf, rejectionOf, store } from '../../support/stages/entries.ts'
 import { openPostgres } from '../../support/store/postgres-store.ts'
 
 const ALL = { messages: 10_000, bytes: Number.POSITIVE_INFINITY }
@@ -585,6 +586,22 @@ test('tables that are replaced under the store are detected before anything is w
   await queryRows(url, `DROP SCHEMA "${schemaOf(url)}" CASCADE`)
   assert.is(await codeOf(log.check(false)), 'database_replaced')
   assert.is(await codeOf(log.append([entryOf()])), 'database_replaced')
+})
+
+test('a command changes nothing in the quarantine of a store that was moved or replaced since it was opened', async () => {
+  const url = freshSchema(server)
+  await (await open(url)).append([rejectionOf('x')])
+  const [row] = await rejectedIn(url)
+  const { rejected_id } = row!
+  const quarantine = await PostgresQuarantine.open(parsePostgresUrl(url))
+  for (const change of ["UPDATE log SET log_id = 'another'", 'DELETE FROM header']) {
+    await queryRows(url, change)
+    assert.is(await codeOf(quarantine.drop([rejected_id])), 'database_replaced')
+    const result = { message: newMessage() }
+    assert.is(await codeOf(quarantine.replay([{ rejected_id, result }])), 'database_replaced')
+    assert.equal([(await rejectedIn(url)).length, (await messagesIn(url)).length], [1, 0])
+  }
+  await quarantine.close()
 })
 
 test('other processes are notified of a commit, a revocation and a sign-out; the one that made it is not', async () => {
