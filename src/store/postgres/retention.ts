@@ -52,8 +52,9 @@ LEFT JOIN LATERAL (
 ) AS oldest ON true
 WHERE event.event_id = shrunk.event_id`
 
-const DELETE_REJECTED =
-  'DELETE FROM rejected WHERE rejected_id IN (SELECT rejected_id FROM rejected WHERE received_at < $1 LIMIT $2)'
+// Looks only at the first rows, as for messages.
+const DELETE_REJECTED = `DELETE FROM rejected WHERE received_at < $1
+  AND rejected_id <= (SELECT max(rejected_id) FROM (SELECT rejected_id FROM rejected ORDER BY rejected_id LIMIT $2) AS oldest)`
 
 /** Finds expired messages by the rule of the same class for SQLite. The clock of the server decides. */
 export class ExpiredMessages {

@@ -545,6 +545,16 @@ test('the clock of the server decides about retention, whatever that of a host i
   for (const { received_at } of rows) assert.is(Math.round((Number(received_at) - Date.now()) / DAY), 0)
 })
 
+test('retention reads only the first rows of the quarantine, however long it is', async () => {
+  const url = freshSchema(server)
+  const log = await open(url)
+  await log.append([20, 20, 5].map((received_at) => rejectionOf('x', { received_at })))
+  assert.is(await log.prune({ receivedBefore: 10, messagesPerEvent: null }, 2), 0)
+  const expired = { receivedBefore: 21, messagesPerEvent: null }
+  assert.equal([await log.prune(expired, 2), await log.prune(expired, 2), await log.prune(expired, 2)], [2, 1, 0])
+  assert.equal(await rejectedIn(url), [])
+})
+
 test('a host whose clock is ahead neither deletes the revocations of others nor revokes tokens of the future', async () => {
   const url = freshSchema(server)
   const until = Date.now() + DAY / 2
