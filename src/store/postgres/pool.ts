@@ -3,9 +3,10 @@ import { GatewayError } from '../../core/errors.ts'
 import { noop } from '../../core/noop.ts'
 import { type ConnectionFactory, destroyConnection } from './connect.ts'
 import { isFatal, isSqlState, postgresError, UnsupportedValueError } from './errors.ts'
+import { STATEMENT_TIMEOUT_MS } from './server/session.ts'
 
 /** Maximum time that one call can use a connection, in milliseconds: a connection can be dead without an error. */
-const MAX_USE_MS = 30_000
+const MAX_USE_MS = STATEMENT_TIMEOUT_MS + 1_000
 
 const noResponse = (afterMs: number): Error => new Error(`no response within ${afterMs / 1_000} seconds`)
 

@@ -2,10 +2,12 @@ import type { Client } from 'pg'
 import type { Bounds } from '../../core/cursor.ts'
 import { MAX_PENDING_COUNT } from '../../core/edge-state.ts'
 import type { StoredMessage } from '../../core/message.ts'
+import { noop } from '../../core/noop.ts'
 import { createFilter, type SubscriptionFilter } from '../../core/subscription-filter.ts'
 import { MAX_DB_ID } from '../scan.ts'
 import type { EventSummary, MessagePage, PageLimit, Revocation, StorageSize } from '../store.ts'
 import type { FollowState, PrunedBound } from '../store-copy.ts'
+import { errorCode } from './errors.ts'
 import type { Pool } from './pool.ts'
 import { listEvents, listPruned, REVOCATIONS, SELECT_HEAD, SIZE, selectBounds, selectFollowTotals } from './queries.ts'
 import { escapeNul, fromNullable, unescapeNul } from './values.ts'
@@ -36,6 +38,13 @@ interface Window {
   readonly edge: number | null
 }
 
+/** SQLSTATE of a statement that its timeout has ended. */
+const QUERY_CANCELED = '57014'
+
+/** Rows scanned per call of a search, and the timeout of the call in milliseconds. */
+const MAX_SEARCH_ROWS = 20_000
+const SEARCH_TIMEOUT_MS = 500
+
 /** Greater than the size of any body. */
 const NO_LIMIT = 1e15
 
@@ -54,6 +63,8 @@ const toStoredMessage = (row: WindowRow): StoredMessage => ({
 /** All read queries of the store. Each is a single statement and therefore sees a consistent snapshot. */
 export class PostgresReader {
   readonly #pool: Pool
+  /** Rows that the next call of a search scans: as many as the server compares in time. */
+  #searchRows = 1_000
 
   constructor(pool: Pool) {
     this.#pool = pool
@@ -79,21 +90,33 @@ export class PostgresReader {
       : { messages, readThrough: edge - 1, hasMore: true }
   }
 
-  /** @param patterns ILIKE patterns: of each list the body matches at least one */
-  async readBefore(
+  async readBefore(filter: SubscriptionFilter, before: number, limit: PageLimit): Promise<MessagePage> {
+    const window = await this.#page(filter, 'desc', { after: 0, before, ...toRangeLimit(limit) })
+    return toPageBefore(window, before, limit)
+  }
+
+  /**
+   * Like readBefore for messages whose body matches.
+   *
+   * @param patterns ILIKE patterns: of each list the body matches at least one
+   */
+  async searchBefore(
     filter: SubscriptionFilter,
     before: number,
     limit: PageLimit,
-    patterns: readonly (readonly string[])[] = [],
+    patterns: readonly (readonly string[])[],
   ): Promise<MessagePage> {
-    const { rows, edge } = await this.#page(filter, 'desc', { after: 0, before, patterns, ...toRangeLimit(limit) })
-    const { messages, truncated } = takeWithinLimit(rows, limit)
-    messages.reverse()
-    const first = messages[0]?.db_id ?? before
-    if (truncated) return { messages, readThrough: first, hasMore: true }
-    return edge === null
-      ? { messages, readThrough: 0, hasMore: false }
-      : { messages, readThrough: edge + 1, hasMore: true }
+    if (patterns.length === 0) return this.readBefore(filter, before, limit)
+    for (let rows = this.#searchRows; ; rows = Math.ceil(rows / 2)) {
+      const range = { after: 0, before, search: { patterns, rows }, ...toRangeLimit(limit) }
+      const call = windowQuery(filter, 'desc', 'all', range)
+      const startedAt = performance.now()
+      const window = await (rows === 1 ? this.#window(call) : this.#windowWithin(call, SEARCH_TIMEOUT_MS))
+      if (window === null) continue
+      const isQuick = performance.now() - startedAt < SEARCH_TIMEOUT_MS / 4
+      this.#searchRows = isQuick ? Math.min(rows * 2, MAX_SEARCH_ROWS) : rows
+      return toPageBefore(window, before, limit)
+    }
   }
 
   async cursorBefore(filter: SubscriptionFilter, count: number): Promise<number> {
@@ -160,9 +183,39 @@ export class PostgresReader {
 
   async #window(call: PreparedCall): Promise<Window> {
     const { rows } = await this.#pool.withConnection((client) => client.query<WindowRow>(call))
-    const { head, edge } = rows[0]!
-    return { rows: rows[0]!.db_id === null ? [] : rows, head, edge }
+    return toWindow(rows)
   }
+
+  /** Returns null if the server has cancelled the call after `timeoutMs`. */
+  #windowWithin(call: PreparedCall, timeoutMs: number): Promise<Window | null> {
+    return this.#pool.withConnection(async (client) => {
+      // Only for the transaction: a pooler can give the server process to another client.
+      await client.query(`BEGIN; SET LOCAL statement_timeout = ${timeoutMs}`)
+      try {
+        return toWindow((await client.query<WindowRow>(call)).rows)
+      } catch (error) {
+        if (errorCode(error) === QUERY_CANCELED) return null
+        throw error
+      } finally {
+        await client.query('ROLLBACK').catch(noop)
+      }
+    })
+  }
+}
+
+const toWindow = (rows: readonly WindowRow[]): Window => {
+  const { head, edge, db_id } = rows[0]!
+  return { rows: db_id === null ? [] : rows, head, edge }
+}
+
+const toPageBefore = ({ rows, edge }: Window, before: number, limit: PageLimit): MessagePage => {
+  const { messages, truncated } = takeWithinLimit(rows, limit)
+  messages.reverse()
+  const first = messages[0]?.db_id ?? before
+  if (truncated) return { messages, readThrough: first, hasMore: true }
+  return edge === null
+    ? { messages, readThrough: 0, hasMore: false }
+    : { messages, readThrough: edge + 1, hasMore: true }
 }
 
 /** Requests one extra row, which shows whether there are more. */

@@ -6,7 +6,7 @@ import { idGap } from '../sqlite/backup/restore.ts'
 import type { SchemaInit } from '../sqlite/file.ts'
 import { errorCode } from './errors.ts'
 import { SERVER_TIME } from './server/server-clock.ts'
-import { getTimelineId } from './server/session.ts'
+import { BEGIN_WRITE, getTimelineId } from './server/session.ts'
 
 /** First key of the advisory lock for creating and upgrading the tables: "DSGM". */
 const SCHEMA_LOCK_CLASS = 0x4453474d
@@ -78,7 +78,7 @@ WHERE nspname = $1 AND relkind IN ('r', 'p', 'v', 'm', 'i', 'f', 'S')`
  */
 export const ensureSchema = async (client: Client, schema: string, init: SchemaInit): Promise<void> => {
   try {
-    await client.query(`BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ${schemaLockSql(schema)}`)
+    await client.query(`${BEGIN_WRITE}; ${schemaLockSql(schema)}`)
     await createOrUpgrade(client, schema, init)
     await client.query('COMMIT')
   } catch (error) {

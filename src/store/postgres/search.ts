@@ -44,7 +44,7 @@ export const scanMessages = async (reader: PostgresReader, query: SearchQuery): 
   let before = query.before ?? MAX_DB_ID
   if (query.filter.events.length === 0) return { hits, nextBefore: null, indexed: 1 }
   while (true) {
-    const { messages, hasMore, readThrough } = await reader.readBefore(query.filter, before, limit, patterns)
+    const { messages, hasMore, readThrough } = await reader.searchBefore(query.filter, before, limit, patterns)
     for (const message of messages.reverse()) {
       const hit = verifyHit(message, query)
       if (hit !== null) hits.push(hit)

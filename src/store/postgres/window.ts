@@ -4,9 +4,6 @@ import { DELIVERY_COLUMNS } from '../tables.ts'
 import { HEAD_SQL, type Prepared } from './queries.ts'
 import { escapeNul } from './values.ts'
 
-/** Rows scanned per call of a search. */
-const SEARCH_WINDOW = 20_000
-
 export type Direction = 'asc' | 'desc'
 
 /** A range of db_ids with exclusive bounds, and the limits of a page. */
@@ -17,8 +14,12 @@ export interface Range {
   readonly limit: number
   /** Rows are returned without their body once the bodies before them reach this many bytes. */
   readonly bytes: number
-  /** ILIKE patterns: of each list the body matches at least one. */
-  readonly patterns?: readonly (readonly string[])[]
+  readonly search?: {
+    /** ILIKE patterns: of each list the body matches at least one. */
+    readonly patterns: readonly (readonly string[])[]
+    /** Maximum number of rows scanned. */
+    readonly rows: number
+  }
 }
 
 /** A prepared statement and its values. */
@@ -79,9 +80,8 @@ export const windowQuery = (
   ] as const) {
     if (list !== null) filters.push(`message.${column} = ANY(${addParameter(list.map(escapeNul), 'text[]')})`)
   }
-  const { patterns = [] } = range
+  const patterns = range.search?.patterns ?? []
   for (const alternatives of patterns) filters.push(`message.body ILIKE ANY(${addParameter(alternatives, 'text[]')})`)
-  const window = patterns.length > 0 ? SEARCH_WINDOW : SCAN_WINDOW
 
   let tables = ''
   let edge = 'NULL::bigint'
@@ -89,9 +89,10 @@ export const windowQuery = (
   if (filters.length > 0) {
     const [comparison, aggregate] = direction === 'asc' ? ['<', 'max'] : ['>', 'min']
     edge = '(SELECT edge FROM looked)'
+    const scanned = range.search === undefined ? SCAN_WINDOW + 1 : addParameter(range.search.rows + 1, 'bigint')
     filters.push(`(${edge} IS NULL OR message.db_id ${comparison} ${edge})`)
-    tables = `WITH ids AS MATERIALIZED (${ids(String(window + 1))}),
-looked AS (SELECT CASE WHEN count(*) = ${window + 1} THEN ${aggregate}(db_id) END AS edge FROM ids)\n`
+    tables = `WITH ids AS MATERIALIZED (${ids(String(scanned))}),
+looked AS (SELECT CASE WHEN count(*) = ${scanned} THEN ${aggregate}(db_id) END AS edge FROM ids)\n`
     rows = `${joined} WHERE ${filters.join(' AND ')} ${ordered}`
   } else if (events !== null) tables = `WITH ids AS (${ids(limit)})\n`
   else rows = rowsOfAll(names.join(', '), after, before, direction, limit)
@@ -103,7 +104,7 @@ looked AS (SELECT CASE WHEN count(*) = ${window + 1} THEN ${aggregate}(db_id) EN
   }
   const selected = names.map((name) => (name === 'body' ? 'CASE WHEN fits THEN body END AS body' : name)).join(', ')
   return {
-    name: `${columns} ${direction} ${events !== null} ${filter.types !== null} ${filter.senders !== null} ${patterns.length}`,
+    name: `${columns} ${direction} ${events !== null} ${filter.types !== null} ${filter.senders !== null} ${range.search?.patterns.length}`,
     text: `${tables}SELECT head, ${edge} AS edge, ${selected}
 FROM (SELECT ${HEAD_SQL}::bigint AS head) AS log LEFT JOIN (${rows}) AS page ON true ORDER BY db_id ${direction}`,
     values,

@@ -11,14 +11,11 @@ import { queryRows } from './reader.ts'
 import { ExpiredMessages, pruneMessages } from './retention.ts'
 import { assertUsableVersion, skipIdsAfterRestore } from './schema.ts'
 import { noteServerTime, SERVER_TIME } from './server/server-clock.ts'
-import { assertDurableCommit, durableCommitSql, getBackendPid, getTimelineId } from './server/session.ts'
+import { assertDurableCommit, BEGIN_WRITE, durableCommitSql, getBackendPid, getTimelineId } from './server/session.ts'
 import { escapeNul, unescapeNul } from './values.ts'
 
 /** First key of the advisory lock of the writers: "DSGW". */
 const LOCK_CLASS = 0x44534757
-
-/** Explicit, since a server can have other defaults. A snapshot from before the lock would not include the commit that it waited for. */
-const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE'
 
 /** Notification to other processes when a transaction commits. */
 export type ChangeNotification = 'grown' | 'revoked'
@@ -143,7 +140,7 @@ export class PostgresWriter {
     return this.#pool.withConnection(async (client) => {
       try {
         const results = await client.query(
-          `${BEGIN}; SET LOCAL search_path = "${schema}"; ${durableCommitSql(true)}; ${advisoryLockSql(schema)}; ${SELECT_SERVER_SESSION}`,
+          `${BEGIN_WRITE}; SET LOCAL search_path = "${schema}"; ${durableCommitSql(true)}; ${advisoryLockSql(schema)}; ${SELECT_SERVER_SESSION}`,
         )
         const session = (results as unknown as QueryResult<ServerSession>[]).at(-1)!.rows[0]
         // A moved store has no row in `header`, and therefore no session.

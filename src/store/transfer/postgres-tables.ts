@@ -94,8 +94,8 @@ export abstract class PostgresTables implements StoreTables {
   protected async connect(): Promise<PostgresClient> {
     const connector = new ConnectionFactory(this.address, { lockTimeoutMs: LOCK_TIMEOUT_MS }, this.#onWarning)
     this.#client = await connector.open()
-    // A transaction waits for the other database.
-    await this.#client.query('SET idle_in_transaction_session_timeout = 0')
+    // A transaction waits for the other database, and a statement can read all rows.
+    await this.#client.query('SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0')
     return this.#client
   }
 

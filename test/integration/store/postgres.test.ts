@@ -171,15 +171,15 @@ test('commits are durable whatever the role and the database have as their defau
       url,
       `CREATE TABLE seen (value text); CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
         $$BEGIN INSERT INTO seen SELECT concat_ws(' ', current_setting('synchronous_commit'),
-          current_setting('transaction_isolation')); RETURN NULL; END$$;
+          current_setting('transaction_isolation'), current_setting('statement_timeout')); RETURN NULL; END$$;
       CREATE TRIGGER note AFTER INSERT ON message FOR EACH ROW EXECUTE FUNCTION note()`,
     )
     await store(log, {})
     await queryRows(url, `ALTER ROLE "${role}" SET synchronous_commit = remote_apply`)
     await store(await open(url), {})
     assert.equal(await queryRows(url, 'SELECT value FROM seen'), [
-      { value: 'on read committed' },
-      { value: 'remote_apply read committed' },
+      { value: 'on read committed 0' },
+      { value: 'remote_apply read committed 0' },
     ])
   } finally {
     await queryRows(server, `ALTER ROLE "${role}" RESET ALL`)
@@ -397,6 +397,19 @@ test('a query on a connection times out, and the next query gets a working conne
   assert.is((error as GatewayError).code, 'database_unreachable')
   assert.match((error as GatewayError).message, 'no response within 0.05 seconds')
   assert.is((await pool.withConnection((client) => client.query('SELECT 1'))).rowCount, 1)
+  await pool.end()
+})
+
+test('the server cancels the statement of a read before the gateway gives it up, and the connection stays', async () => {
+  const connector = new ConnectionFactory(parsePostgresUrl(server), { lockTimeoutMs: 1_000 }, () => undefined)
+  const pool = new Pool(connector, 1)
+  const setting = "SELECT setting::int, pg_backend_pid() AS pid FROM pg_settings WHERE name = 'statement_timeout'"
+  const read = () => pool.withConnection((client) => client.query<{ setting: number; pid: number }>(setting))
+  const [first] = (await read()).rows
+  assert.is(first!.setting, 29_000)
+  const cancelled = pool.withConnection((client) => client.query('SET statement_timeout = 1; SELECT pg_sleep(3600)'))
+  assert.match(((await cancelled.catch((fault: GatewayError) => fault)) as GatewayError).message, '57014')
+  assert.is((await read()).rows[0]!.pid, first!.pid)
   await pool.end()
 })
 
@@ -899,6 +912,41 @@ test('a search scans the messages, newest first, whatever their text is', async 
   assert.equal(await find('needle', { since: 2_000 }), [])
   assert.equal(await find('攻击', { filter: createFilter(['b']) }), [plain])
   assert.equal(await find('攻击', { filter: createFilter([]) }), [])
+})
+
+test('a search of messages that the server compares slowly goes on in smaller windows, and misses nothing', async () => {
+  const url = freshSchema(server)
+  const log = await open(url)
+  const bodyOf = (n: number) => JSON.stringify({ message_content: n % 50 === 0 ? 'needle' : 'hay' })
+  const ids = await store(log, ...Array.from({ length: 200 }, (_, n) => ({ body: bodyOf(n) })))
+  // All rows take 40 seconds, longer than one call may use a connection.
+  await queryRows(
+    url,
+    `CREATE FUNCTION slow(body text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS
+      $$BEGIN PERFORM pg_sleep(0.2); RETURN body; END$$;
+    ALTER TABLE message RENAME TO stored;
+    CREATE VIEW message AS SELECT db_id, event_id, message_id, message_from, message_type, received_at, lacks, traceparent,
+      slow(body) AS body FROM stored`,
+  )
+  const search = (before: number | null) =>
+    log.search({ terms: ['needle'], filter: EVERYTHING, since: null, until: null, before, limit: 10 })
+  const first = search(null)
+  assert.is(await codeOf(first), 'none')
+  let page = await first
+  assert.ok(page.nextBefore! < ids.at(-1)!, `the next page starts before ${page.nextBefore}`)
+  await queryRows(
+    url,
+    `CREATE OR REPLACE FUNCTION slow(body text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN body; END'`,
+  )
+  const found = page.hits.map(({ db_id }) => db_id)
+  while (page.nextBefore !== null) {
+    page = await search(page.nextBefore)
+    found.push(...page.hits.map(({ db_id }) => db_id))
+  }
+  assert.equal(
+    found,
+    [150, 100, 50, 0].map((n) => ids[n]),
+  )
 })
 
 test.run()

@@ -23,6 +23,15 @@ export const assertDurableCommit = (synchronous_commit: string): void => {
   throw new GatewayError('database_unsuitable', `synchronous_commit is ${synchronous_commit}, not on.`)
 }
 
+/** Timeout of a statement outside of write transactions, in milliseconds. Otherwise the server would go on after the gateway has given up. */
+export const STATEMENT_TIMEOUT_MS = 29_000
+
+/**
+ * Explicit, since a server can have other defaults. A snapshot from before the lock would not include the commit that it waited for. A
+ * timeout would also cut the wait for a standby short.
+ */
+export const BEGIN_WRITE = 'BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL statement_timeout = 0'
+
 /** Settings that are applied to each connection. */
 export interface SessionOptions {
   /** Lock timeout of a write, in milliseconds. */
@@ -51,7 +60,7 @@ ${durableCommitSql(false)};
 SET client_encoding = 'UTF8';
 SET search_path = "${schema}";
 SET lock_timeout = ${lockTimeoutMs};
-SET statement_timeout = 0;
+SET statement_timeout = ${STATEMENT_TIMEOUT_MS};
 SET idle_in_transaction_session_timeout = 7000;
 SET tcp_keepalives_idle = 10;
 SET tcp_keepalives_interval = 5;
