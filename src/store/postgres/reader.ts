@@ -98,13 +98,13 @@ export class PostgresReader {
   /**
    * Like readBefore for messages whose body matches.
    *
-   * @param patterns ILIKE patterns: of each list the body matches at least one
+   * @param patterns regular expressions that the body matches in any case, all of them
    */
   async searchBefore(
     filter: SubscriptionFilter,
     before: number,
     limit: PageLimit,
-    patterns: readonly (readonly string[])[],
+    patterns: readonly string[],
   ): Promise<MessagePage> {
     if (patterns.length === 0) return this.readBefore(filter, before, limit)
     for (let rows = this.#searchRows; ; rows = Math.ceil(rows / 2)) {

@@ -6,38 +6,66 @@ import type { PostgresReader } from './reader.ts'
 /** Bodies that one window of a scan returns at most, in bytes. */
 const WINDOW_BYTES = 4 * 1024 * 1024
 
-/** Characters that a JSON encoder can escape by a name, or as Go's and Gson's do, by a number. */
-const ESCAPABLE = /["\\/<>&'=+\s]/
+/** Limits of what is compared in PostgreSQL; the verification does the rest. */
+const MAX_WORDS = 20
+const MAX_CHARACTERS = 50
 
-/** A LIKE pattern for a character as it is, and one for its escape. */
-const characterPatterns = (character: string): readonly [raw: string, escaped: string] => {
-  if (ESCAPABLE.test(character)) return ['%', '%']
-  if (character < '\u0080') {
-    const literal = character.replace(/[%_]/, '\\$&')
-    return [literal, literal]
-  }
-  // ILIKE compares only ASCII regardless of case, since the column has the collation C.
-  if (!/[\p{Lo}\p{N}]/u.test(character)) return ['%', '%']
+/** Forms of characters in JSON texts in addition to themselves and their numbers, as regular expressions. */
+const OTHER_FORMS: Partial<Record<string, string>> = {
+  // Ends the name of a field.
+  ':': '"\\s*:',
+  '/': '\\\\+/',
+  '\\': '\\\\+',
+  // The only characters whose lower case has a letter of ASCII.
+  i: '\u0130|\\\\+u0130',
+  k: '\u212a|\\\\+u212a',
+}
+
+/** Letters, digits and backslashes as numbers. Encoders do not write them, so a message with one always matches. */
+const ODD_ESCAPES = '\\\\u00(?:3[0-9]|[46][1-9a-f]|[57][0-9ac])'
+
+/** Numbers that JavaScript writes in another way: 1e3 as 1000, and 0.0000001 as 1e-7. */
+const ODD_NUMBERS = '[[,:\\s]-?(?:[0-9]+(?:[.][0-9]+)?e|0[.]0{6}|[0-9.]{16})'
+
+/** Matches the texts that a number can contain. */
+const PART_OF_NUMBER = /^[-+]?\d*\.?\d*(e[-+]?\d*)?$/
+
+const characterPattern = (character: string): string => {
+  const other = OTHER_FORMS[character]
+  if (other === undefined && /^[a-z0-9]$/.test(character)) return character
+  // PostgreSQL folds the case of ASCII only, since the column has the collation C. U+0307 is a part of the lower case of U+0130.
+  const isFolded = character >= '\u0080' && character !== character.toUpperCase()
+  if (isFolded || /[\u0307\p{Cs}]/u.test(character)) return '.*'
   const units = Array.from({ length: character.length }, (_, index) => character.charCodeAt(index))
-  return [character, units.map((unit) => `%u${unit.toString(16).padStart(4, '0')}`).join('')]
+  const escaped = units.map((unit) => `\\\\+u${unit.toString(16).padStart(4, '0')}`).join('')
+  const literal = character.replace(/[^\w\u0080-\uffff]/, '\\$&')
+  return `(?:${[literal, escaped, other].filter((form) => form !== undefined).join('|')})`
+}
+
+/** Returns a regular expression that the JSON text of every message with a word matches; null if every message does. */
+const wordPattern = (word: string): string | null => {
+  const pattern = Array.from(word).slice(0, MAX_CHARACTERS).map(characterPattern).join('')
+  if (/^(\.\*)*$/.test(pattern)) return null
+  const isNumber = PART_OF_NUMBER.test(word) || '-infinity'.includes(word)
+  return [pattern, ODD_ESCAPES, ...(isNumber ? [ODD_NUMBERS] : [])].join('|')
 }
 
 /**
- * Returns ILIKE patterns of which the JSON text of every message with a term matches at least one. They may match other
- * messages as well. Empty if the term cannot be expressed.
+ * Returns regular expressions that the JSON text of every message with these terms matches, in any case. They may match other messages as
+ * well. Each word has one, since the words of a phrase can be in two fields.
  */
-const likePatterns = (term: string): string[] => {
-  const characters = Array.from(term, characterPatterns)
-  const patterns = [0, 1].map((form) => `%${characters.map((pair) => pair[form]).join('')}%`)
-  return patterns.some((pattern) => /^%+$/.test(pattern)) ? [] : [...new Set(patterns)]
+const bodyPatterns = (terms: readonly string[]): string[] => {
+  const words = new Set(terms.flatMap((term) => term.split(' ')))
+  const patterns = [...words].toSorted((a, b) => b.length - a.length).map(wordPattern)
+  return patterns.filter((pattern) => pattern !== null).slice(0, MAX_WORDS)
 }
 
 /**
  * Searches by a scan of the messages, newest first, in windows, until the page is full or the time is over. PostgreSQL
- * compares the JSON texts with patterns; what it returns is verified here.
+ * compares the JSON texts with regular expressions; what it returns is verified here.
  */
 export const scanMessages = async (reader: PostgresReader, query: SearchQuery): Promise<SearchPage> => {
-  const patterns = query.terms.map(likePatterns).filter((alternatives) => alternatives.length > 0)
+  const patterns = bodyPatterns(query.terms)
   const limit: PageLimit = { messages: query.limit + 1, bytes: WINDOW_BYTES }
   const deadline = performance.now() + MAX_SEARCH_MS
   const hits: SearchHit[] = []

@@ -15,8 +15,8 @@ export interface Range {
   /** Rows are returned without their body once the bodies before them reach this many bytes. */
   readonly bytes: number
   readonly search?: {
-    /** ILIKE patterns: of each list the body matches at least one. */
-    readonly patterns: readonly (readonly string[])[]
+    /** Regular expressions that the body matches in any case, all of them. */
+    readonly patterns: readonly string[]
     /** Maximum number of rows scanned. */
     readonly rows: number
   }
@@ -80,8 +80,7 @@ export const windowQuery = (
   ] as const) {
     if (list !== null) filters.push(`message.${column} = ANY(${addParameter(list.map(escapeNul), 'text[]')})`)
   }
-  const patterns = range.search?.patterns ?? []
-  for (const alternatives of patterns) filters.push(`message.body ILIKE ANY(${addParameter(alternatives, 'text[]')})`)
+  if (range.search !== undefined) filters.push(`message.body ~* ALL(${addParameter(range.search.patterns, 'text[]')})`)
 
   let tables = ''
   let edge = 'NULL::bigint'
@@ -104,7 +103,7 @@ looked AS (SELECT CASE WHEN count(*) = ${scanned} THEN ${aggregate}(db_id) END A
   }
   const selected = names.map((name) => (name === 'body' ? 'CASE WHEN fits THEN body END AS body' : name)).join(', ')
   return {
-    name: `${columns} ${direction} ${events !== null} ${filter.types !== null} ${filter.senders !== null} ${range.search?.patterns.length}`,
+    name: `${columns} ${direction} ${events !== null} ${filter.types !== null} ${filter.senders !== null} ${range.search !== undefined}`,
     text: `${tables}SELECT head, ${edge} AS edge, ${selected}
 FROM (SELECT ${HEAD_SQL}::bigint AS head) AS log LEFT JOIN (${rows}) AS page ON true ORDER BY db_id ${direction}`,
     values,

@@ -4,6 +4,7 @@ import { checkAppending } from './contract-append.ts'
 import { checkModel } from './contract-model.ts'
 import { checkReading } from './contract-read.ts'
 import { checkRetention } from './contract-retention.ts'
+import { checkSearch } from './contract-search.ts'
 import { checkWriters } from './contract-writers.ts'
 import type { LogKind, LogTest, Store } from './sqlite-store.ts'
 
@@ -12,7 +13,7 @@ type Part = (test: LogTest) => void
 /** Data that crosses to the writer's thread: entries, outcomes and errors, with many writers and any operations. */
 export const WRITING: readonly Part[] = [checkAppending, checkWriters, checkModel]
 
-const ALL: readonly Part[] = [...WRITING, checkAccess, checkReading, checkRetention]
+const ALL: readonly Part[] = [...WRITING, checkAccess, checkReading, checkRetention, checkSearch]
 
 /**
  * The contract in src/store/store.ts, as tests. Every implementation of the store passes all of it, in the full tier.

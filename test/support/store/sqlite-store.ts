@@ -1,6 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
+import type { SearchPage, SearchQuery } from '../../../src/store/search/search.ts'
+import { SearchIndex } from '../../../src/store/search/search-index.ts'
 import { SqliteStore } from '../../../src/store/sqlite/store.ts'
 import type { MessageStore } from '../../../src/store/store.ts'
 import { killAtExit } from '../harness/cleanup.ts'
@@ -17,6 +19,8 @@ export interface Store {
   open(): Promise<MessageStore>
   /** The quarantine as an operator sees it, oldest first. */
   rejected(): Awaitable<RejectedRow[]>
+  /** Searches all that is stored, as a gateway does. */
+  search(query: SearchQuery): Awaitable<SearchPage>
   /** Blocks every writer until the returned function is called. */
   lock(): Awaitable<() => Awaitable<void>>
   /**
@@ -67,6 +71,13 @@ const makeSqliteStore = async (inline: boolean): Promise<Store> => {
       return log
     },
     rejected: () => db.prepare('SELECT * FROM rejected ORDER BY rejected_id').all() as RejectedRow[],
+    search: (query) => {
+      const index = new SearchIndex(file)
+      while (index.step());
+      const page = index.search(query)
+      index.close()
+      return page
+    },
     lock: () => {
       db.exec('BEGIN IMMEDIATE')
       return () => void db.exec('COMMIT')
