@@ -1,8 +1,8 @@
-import { closeSync, mkdirSync, openSync, statSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, openSync, realpathSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import Database from 'better-sqlite3'
 import { errorChainText } from '../core/error-text.ts'
-import { PublishError } from './errors.ts'
+import { type DeliveryStatus, PublishError } from './errors.ts'
 import type { EncodedMessage } from './message.ts'
 
 /** "DSOB" in the header of the file; marks it as an outbox. */
@@ -137,6 +137,8 @@ const createPrivateFile = (file: string): void => {
     closeSync(openSync(file, 'wx', 0o600))
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    // A symbolic link can lead to a file that does not exist yet.
+    if (!existsSync(file)) closeSync(openSync(file, 'a', 0o600))
   }
 }
 
@@ -185,11 +187,13 @@ export class OutboxFile {
 
   /** @throws PublishError outbox_locked, outbox_not_ours, outbox_newer, outbox_corrupt or outbox_unwritable */
   constructor(path: string) {
-    this.file = resolve(path)
+    const file = resolve(path)
     try {
-      this.#db = open(this.file)
+      this.#db = open(file)
+      // SQLite follows a symbolic link, so the WAL is beside the file that it leads to.
+      this.file = realpathSync(file)
     } catch (error) {
-      throw toOutboxError(this.file, error)
+      throw toOutboxError(file, error)
     }
     const db = this.#db
     this.#walFrames = db.prepare('PRAGMA wal_checkpoint(NOOP)').raw()
@@ -238,15 +242,15 @@ export class OutboxFile {
    * @throws PublishError outbox_replaced, outbox_corrupt or outbox_unwritable
    */
   commit(change: OutboxTransaction): void {
-    this.#assertFilesIntact()
+    this.#assertFilesIntact('not_sent')
     try {
       this.#apply(change)
     } catch (error) {
       if (sqliteCode(error) !== 'SQLITE_FULL') throw toOutboxError(this.file, error)
       this.#checkpointAndApply(change)
     }
-    // A file lost since the first check has taken the commit with it.
-    this.#assertFilesIntact()
+    // A file lost since the first check may have taken the commit with it.
+    this.#assertFilesIntact('unknown')
   }
 
   close(): void {
@@ -254,7 +258,7 @@ export class OutboxFile {
   }
 
   /** SQLite writes into removed files, and beyond the end of a truncated WAL, without an error. */
-  #assertFilesIntact(): void {
+  #assertFilesIntact(deliveryStatus: DeliveryStatus): void {
     const [, frames] = this.#walFrames.get() as [busy: number, frames: number, checkpointed: number]
     const minWalBytes = frames > 0 ? WAL_HEADER_BYTES + frames * this.#frameBytes : 0
     const wal = statSync(`${this.file}-wal`, { throwIfNoEntry: false })
@@ -264,7 +268,8 @@ export class OutboxFile {
     if (fileIdentity(this.file) === outbox && fileIdentity(`${this.file}-wal`) !== walFile) {
       this.#db.pragma('wal_checkpoint(FULL)')
     }
-    throw new PublishError('outbox_replaced', `${this.file} or its -wal was removed, replaced or truncated.`)
+    const text = `${this.file} or its -wal was removed, replaced or truncated.`
+    throw new PublishError('outbox_replaced', text, { deliveryStatus })
   }
 
   /** Checkpoints the WAL first, so that its space is reused and a full disk does not have to extend it. */
