@@ -125,8 +125,11 @@ const startUnlessStopped = (gateway: Gateway, stopped: Promise<unknown>): Promis
 
 const serveAsPrimary = async (config: Config, logger: Logger, onListening: OnListening): Promise<number> => {
   const port = await reservePort(config.host, config.port)
+  // A restarted worker would else open another database than the others if a symbolic link of its path has changed.
+  const database =
+    config.postgres === null ? { DATABASE_URL: `sqlite:${config.databaseFile}`, DATABASE_URL_FILE: '' } : {}
   const primary = new ClusterPrimary({
-    port,
+    workerEnv: { PORT: String(port), ...database },
     workers: config.workers,
     databaseFiles: () => databaseFiles(config),
     metrics: new ClusterMetrics(),

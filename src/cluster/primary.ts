@@ -41,8 +41,8 @@ export interface PrimaryOptions {
   readonly workers: number
   /** A worker without a heartbeat for this long is killed; 0 disables this. In milliseconds. */
   readonly workerTimeoutMs: number
-  /** The port that all workers listen on. */
-  readonly port: number
+  /** Environment variables of the workers, with the port that all listen on. */
+  readonly workerEnv: Readonly<Record<string, string>>
   readonly logger: Logger
   /** Maximum time from the signal to the exit, in milliseconds. */
   readonly stopMs: number
@@ -193,7 +193,7 @@ export class ClusterPrimary {
   }
 
   #fork(): void {
-    const worker = cluster.fork({ PORT: String(this.#options.port) })
+    const worker = cluster.fork(this.#options.workerEnv)
     this.#forkedAt.set(worker.id, Date.now())
     worker.on('error', (error) => {
       this.#options.logger.warn({ err: error, pid: worker.process.pid }, 'worker error')

@@ -6,6 +6,7 @@ import { MAX_TOKEN_EVENTS } from '../http/auth/claims.ts'
 import type { VerificationKey } from '../http/auth/token-verifier.ts'
 import type { StoreLocation } from '../store/open-store.ts'
 import { BadPostgresUrl, parsePostgresUrl } from '../store/postgres/url.ts'
+import { resolveLink } from '../store/sqlite/durable-file.ts'
 
 /** RFC 7518, 3.2: the key must be at least as long as the hash. */
 const MIN_SECRET_BYTES = 32
@@ -194,10 +195,10 @@ export const parseRabbitmqUrl = (text: string): BrokerAddress | null => {
 
 export const isPostgresUrl = (text: string): boolean => /^postgres(ql)?:/.test(text)
 
-/** @throws ConfigValueError */
+/** The path of an SQLite file has its symbolic link resolved, once for all that use the file. @throws ConfigValueError */
 export const parseDatabaseUrl = (text: string): Omit<StoreLocation, 'databaseConnections'> | null => {
   const [, databaseFile] = /^sqlite:(.+)$/s.exec(text) ?? []
-  if (databaseFile !== undefined) return { databaseFile, postgres: null }
+  if (databaseFile !== undefined) return { databaseFile: resolveLink(databaseFile), postgres: null }
   if (/^(mysql|mariadb)\b/.test(text)) {
     throw new ConfigValueError(
       'names a MySQL database, such as DeepSOC’s own. The gateway has a database of its own: set DATABASE_URL=sqlite:data/gateway.db or postgres://… in the environment of the gateway, which takes precedence over .env.',

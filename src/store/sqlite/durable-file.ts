@@ -1,5 +1,33 @@
-import { closeSync, existsSync, fsyncSync, linkSync, openSync, renameSync, statSync } from 'node:fs'
-import { dirname } from 'node:path'
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  linkSync,
+  lstatSync,
+  openSync,
+  readlinkSync,
+  realpathSync,
+  renameSync,
+  statSync,
+} from 'node:fs'
+import { dirname, resolve } from 'node:path'
+
+/** Maximum symbolic links in a row, as in Linux. */
+const MAX_LINKS = 40
+
+/**
+ * Returns the path of the file that a symbolic link leads to, even if that file does not exist yet, and any other path as it is. SQLite
+ * follows the link, so the WAL is not beside the link but beside that file.
+ */
+export const resolveLink = (file: string, maxLinks = MAX_LINKS): string => {
+  try {
+    if (maxLinks === 0 || !lstatSync(file).isSymbolicLink()) return file
+    if (existsSync(file)) return realpathSync(file)
+    return resolveLink(resolve(realpathSync(dirname(file)), readlinkSync(file)), maxLinks - 1)
+  } catch {
+    return file
+  }
+}
 
 /**
  * Creates an empty file that only its owner can access. SQLite opens it, and gives the files beside it the same permissions.

@@ -1,6 +1,7 @@
 // needs: rabbitmq, pika
 import { execFileSync } from 'node:child_process'
-import { linkSync, statSync } from 'node:fs'
+import { existsSync, linkSync, rmSync, statSync, symlinkSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import * as assert from 'uvu/assert'
 import { assertNothingLost, Load } from '../../support/clients/load.ts'
@@ -8,7 +9,7 @@ import { PikaPublisher } from '../../support/clients/pika.ts'
 import { isRunning } from '../../support/harness/processes.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { runs } from '../../support/harness/tier.ts'
-import { getJson, until } from '../../support/harness/wait.ts'
+import { getJson, tempDir, until } from '../../support/harness/wait.ts'
 import { anyAnswer, faultNamed } from '../../support/resilience/observe.ts'
 import { countMessages } from '../../support/servers/database.ts'
 import { type Gateway, startGateway, workersOf } from '../../support/servers/gateway.ts'
@@ -188,6 +189,24 @@ test('a worker that hangs is named by /readyz within 10 s, does not stop /metric
 /** Sets the limit of open descriptors of a running process. */
 const limitDescriptors = (pid: number, count: number): void =>
   void execFileSync('prlimit', ['--pid', String(pid), `--nofile=${count}:`])
+
+test('a new worker opens the database of the others, wherever a symbolic link of its path leads meanwhile', async () => {
+  const dataDir = tempDir()
+  const link = join(dataDir, 'link.db')
+  symlinkSync('gateway.db', link)
+  const linked = await startGateway({ dataDir, env: { WORKERS: '2', DATABASE_URL: `sqlite:${link}` } })
+  try {
+    rmSync(link)
+    symlinkSync('other.db', link)
+    const [killed] = workersOf(linked)
+    process.kill(killed!, 'SIGKILL')
+    await until(() => !workersOf(linked).includes(killed!) && workersOf(linked).length === 2, { what: 'a new worker' })
+    await until(async () => (await metric(linked, 'gateway_workers')) === 2, { what: 'all workers in /metrics' })
+    assert.not(existsSync(join(dataDir, 'other.db')))
+  } finally {
+    await linked.dispose()
+  }
+})
 
 test.full('a primary without free descriptors replaces a worker once it has some again', async () => {
   const gateway = await startGateway({ env: { WORKERS: '2', SHUTDOWN_SECONDS: '60' } })

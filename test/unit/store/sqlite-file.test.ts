@@ -5,12 +5,14 @@ import {
   readdirSync,
   readFileSync,
   statSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import Database from 'better-sqlite3'
 import * as assert from 'uvu/assert'
+import { loadConfig } from '../../../src/config/config.ts'
 import type { GatewayError } from '../../../src/core/errors.ts'
 import { createFilter } from '../../../src/core/subscription-filter.ts'
 import { SCHEMA_VERSION } from '../../../src/store/migrations.ts'
@@ -21,7 +23,7 @@ import { StatementCache } from '../../../src/store/sqlite/statement-cache.ts'
 import { SqliteStore } from '../../../src/store/sqlite/store.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { fastDir } from '../../support/servers/fast-dir.ts'
-import { store } from '../../support/stages/entries.ts'
+import { entryOf, store } from '../../support/stages/entries.ts'
 import { openSqlite } from '../../support/store/sqlite-store.ts'
 
 const ALL = { messages: 100_000, bytes: Number.POSITIVE_INFINITY }
@@ -146,6 +148,29 @@ files('that cannot be opened is reported as such', async () => {
     )
     assert.is(error?.code, 'database_open_failed', path)
   }
+})
+
+files('behind symbolic links is used as itself, whether it exists or not', async () => {
+  const real = join(fastDir(), 'real')
+  mkdirSync(real)
+  const folder = join(fastDir(), 'folder')
+  symlinkSync(real, folder)
+  symlinkSync('../next.db', join(real, 'link.db'))
+  symlinkSync(join(folder, 'gateway.db'), join(dirname(real), 'next.db'))
+  for (const inline of [true, false]) {
+    const { databaseFile } = loadConfig({ DATABASE_URL: `sqlite:${join(folder, 'link.db')}` })
+    const log = await openSqlite(databaseFile, inline)
+    const append = () =>
+      log.append([entryOf()]).then(
+        ([result]) => result!.kind,
+        (error: GatewayError) => error.code,
+      )
+    assert.equal([await append(), await append()], ['stored', 'stored'])
+    await log.check(true)
+    assert.ok((await log.size()).wal! > 0)
+    await log.stop()
+  }
+  assert.is(await (await openSqlite(join(real, 'gateway.db'), true)).head(), 4)
 })
 
 files('that is missing is created, with its folders', async () => {

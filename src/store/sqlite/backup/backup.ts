@@ -3,7 +3,7 @@ import { dirname, resolve } from 'node:path'
 import Database from 'better-sqlite3'
 import { errorChainText } from '../../../core/error-text.ts'
 import { GatewayError } from '../../../core/errors.ts'
-import { createPrivateFile, publishDraft, syncPath } from '../durable-file.ts'
+import { createPrivateFile, publishDraft, resolveLink, syncPath } from '../durable-file.ts'
 import { isCorrupt, storageError, withStorageErrors } from '../errors.ts'
 import { assertDatabase, makeFolder } from '../file.ts'
 import { APPLICATION_ID, BACKUP_APPLICATION_ID, readHeader } from '../header.ts'
@@ -47,7 +47,7 @@ const existsError = (to: string): GatewayError => new GatewayError('backup_exist
  * then
  */
 export const createBackup = async (options: BackupOptions): Promise<BackupResult> => {
-  const from = resolve(options.from)
+  const from = resolve(resolveLink(options.from))
   const to = resolve(options.to)
   assertDatabase(from, { allowBackup: true, movedToo: true })
   rejectStaleWal(from)
@@ -143,7 +143,7 @@ const FILE_ENDS = ['', '-wal', '-shm', '-journal']
 export const restoreBackup = async (options: BackupOptions, now: Date): Promise<RestoreResult> => {
   const to = resolve(options.to)
   const draft = `${to}.${process.pid}.restored`
-  if (resolve(options.from) === to) {
+  if (resolve(resolveLink(options.from)) === to) {
     throw new GatewayError('backup_exists', `${to} is the database itself.`, { hint: 'Name the backup to restore.' })
   }
   assertUnused(to)
