@@ -63,13 +63,14 @@ export class RetentionJob {
 
   async #prune(): Promise<void> {
     const { store, maxAgeMs, messagesPerEvent, monotonicNow = () => performance.now() } = this.#options
-    const now = this.#options.now ?? (() => store.now?.() ?? Date.now())
     try {
-      if (maxAgeMs !== null) await this.#checkClock(maxAgeMs, now(), monotonicNow())
+      // Once for the whole run, which can be long: a later time has not been checked.
+      const now = this.#options.now?.() ?? store.now?.() ?? Date.now()
+      if (maxAgeMs !== null) await this.#checkClock(maxAgeMs, now, monotonicNow())
       const byAge = maxAgeMs !== null && monotonicNow() >= this.#pausedUntil
+      const receivedBefore = byAge ? now - maxAgeMs : null
       let deleted: number
       do {
-        const receivedBefore = byAge ? now() - maxAgeMs : null
         deleted = await store.prune({ receivedBefore, messagesPerEvent }, CHUNK)
         if (deleted > 0) this.#options.onPruned(deleted)
       } while (deleted > 0 && !this.#stopped)
@@ -81,13 +82,17 @@ export class RetentionJob {
   async #checkClock(maxAgeMs: number, now: number, monotonicNow: number): Promise<void> {
     const offset = now - monotonicNow
     const before = this.#clockOffset
-    this.#clockOffset = offset
-    if (before !== null && offset - before > JUMP_MS) {
+    if (before === null) await this.#checkFirstClock(maxAgeMs, now, monotonicNow)
+    else if (offset - before > JUMP_MS) {
       const minutes = Math.round((offset - before) / 60_000)
       this.#pauseAgeLimit(monotonicNow, `the clock has jumped forward by ${minutes} minutes`)
     }
-    if (before !== null) return
-    // At the start, only the store tells what time it was: a clock by which even its newest message has expired may be wrong.
+    // Only now: if the check has failed, the next run repeats it.
+    this.#clockOffset = offset
+  }
+
+  /** At the start, only the store tells what time it was: a clock by which even its newest message has expired may be wrong. */
+  async #checkFirstClock(maxAgeMs: number, now: number, monotonicNow: number): Promise<void> {
     const [newest] = await this.#options.store.events(1, 0)
     if (newest !== undefined && newest.last_at < now - maxAgeMs) {
       this.#pauseAgeLimit(

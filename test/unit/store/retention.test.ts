@@ -14,16 +14,28 @@ const NOON = Date.UTC(2026, 0, 1, 12)
 test.before(() => mock.timers.enable({ apis: ['setInterval'] }))
 test.after(() => mock.timers.reset())
 
-/** A job over a store whose newest message is a minute old, with clocks that the test sets. */
-const startJob = async (newestAt = NOON - MINUTE) => {
+/**
+ * A job over a store with clocks that the test sets, whose newest message is a minute old.
+ *
+ * @param events replaces the store's list of events
+ * @param chunks messages that the first calls of `prune` delete; `onChunk` is called in each
+ */
+const startJob = async ({
+  newestAt = NOON - MINUTE,
+  events = async () => [{ last_at: newestAt } as EventSummary],
+  chunks = [] as number[],
+  onChunk = (_clock: { wall: number }): void => undefined,
+} = {}) => {
   const clock = { wall: NOON, monotonic: 0 }
   const limits: RetentionLimits[] = []
   const warnings: string[] = []
+  const faults: string[] = []
   const log = {
-    events: async () => [{ last_at: newestAt } as EventSummary],
+    events,
     prune: async (retention: RetentionLimits) => {
       limits.push(retention)
-      return 0
+      onChunk(clock)
+      return chunks.shift() ?? 0
     },
   } as unknown as MessageStore
   const job = new RetentionJob({
@@ -32,9 +44,7 @@ const startJob = async (newestAt = NOON - MINUTE) => {
     messagesPerEvent: 10,
     onPruned: () => undefined,
     onClockJump: (reason) => warnings.push(reason),
-    onFault: (error) => {
-      throw error
-    },
+    onFault: (error) => void faults.push(String(error)),
     now: () => clock.wall,
     monotonicNow: () => clock.monotonic,
   })
@@ -46,6 +56,8 @@ const startJob = async (newestAt = NOON - MINUTE) => {
   return {
     job,
     warnings,
+    limits,
+    faults,
     /** Lets both clocks run, the wall clock further by a jump. @returns the limits of the next run */
     next: async (ms: number, jump = 0): Promise<RetentionLimits> => {
       clock.wall += ms + jump
@@ -85,10 +97,36 @@ test('trusts a clock that is set back, and one that drifts', async () => {
 })
 
 test('deletes nothing by age for a day if at the start even the newest message has expired', async () => {
-  const { job, first, next, warnings } = await startJob(NOON - 25 * HOUR)
+  const { job, first, next, warnings } = await startJob({ newestAt: NOON - 25 * HOUR })
   assert.is(first.receivedBefore, null)
   assert.equal(warnings, ['by the clock, the newest message is from 2025-12-31T11:00:00.000Z'])
   assert.ok((await next(DAY)).receivedBefore !== null)
+  await job.stop()
+})
+
+test('checks the clock by the store again if the store could not be read at the start', async () => {
+  let reads = 0
+  const events = async () => {
+    if (++reads === 1) throw new Error('busy')
+    return [{ last_at: NOON - 25 * HOUR } as EventSummary]
+  }
+  const { job, next, limits, faults } = await startJob({ events })
+  assert.equal([limits, faults], [[], ['Error: busy']])
+  for (const run of [1, 2]) assert.is((await next(MINUTE)).receivedBefore, null, `run ${run}`)
+  assert.ok((await next(DAY)).receivedBefore !== null)
+  await job.stop()
+})
+
+test('deletes by the time at the start of a run, even if the clock jumps during the run', async () => {
+  const onChunk = (clock: { wall: number }) => {
+    clock.wall += 25 * HOUR
+  }
+  const { job, limits, next } = await startJob({ chunks: [5, 5], onChunk })
+  assert.equal(
+    limits.map(({ receivedBefore }) => receivedBefore),
+    [NOON - DAY, NOON - DAY, NOON - DAY],
+  )
+  assert.is((await next(MINUTE)).receivedBefore, null)
   await job.stop()
 })
 
