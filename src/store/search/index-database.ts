@@ -38,10 +38,10 @@ export const removeIndex = (file: string): void => {
 }
 
 /** Empties an index, so that it is rebuilt for a store. Runs in the caller's transaction. */
-export const resetIndex = (db: Database.Database, logId: string): void => {
+export const resetIndex = (db: Database.Database, identity: string): void => {
   db.exec(TABLES)
   db.pragma(`user_version = ${VERSION}`)
-  db.prepare('INSERT INTO state VALUES (?, 0, 0)').run(logId)
+  db.prepare('INSERT INTO state VALUES (?, 0, 0)').run(identity)
 }
 
 const open = (file: string): Database.Database => {

@@ -26,7 +26,11 @@ const MAX_COUNT = 10_000
 /** A range of this many db_ids has one row with its earliest and latest time. */
 const SPAN = 1_024
 
+/** Identifies the messages of a store. If an edge follows other events, its copy has other messages with the same log_id. */
+const STORE_IDENTITY = "SELECT log_id || coalesce(' ' || followed, '') FROM log"
+
 interface State {
+  /** The identity of the store. */
   readonly log_id: string
   /** All messages up to this db_id are in the index. */
   readonly cursor: number
@@ -45,7 +49,8 @@ interface IndexedRow {
  * the transaction that adds the messages, and is read under its lock. So any number of workers can call `step`: each
  * message is indexed once, by one worker at a time, and another one continues when that worker ends.
  *
- * The index is derived data. It is rebuilt if its file is missing or damaged, or if the store has another log_id.
+ * The index is derived data. It is rebuilt if its file is missing or damaged, or if the store has another log_id or is the copy
+ * of other events.
  */
 export class SearchIndex {
   readonly #file: string
@@ -160,15 +165,15 @@ export class SearchIndex {
     const { cursor, log_id, messages } = this.#state()
     this.#indexedAt = null
     this.#isSwept = false
-    const { version, head, logId, rows } = withStorageErrors(() => ({
+    const { version, head, identity, rows } = withStorageErrors(() => ({
       // Before the rows: all messages up to the head are visible, and a later commit changes the version.
       version: this.#storeVersion(),
       head: this.#head(),
-      logId: this.#store.prepare('SELECT log_id FROM log').pluck().get() as string,
+      identity: this.#store.prepare(STORE_IDENTITY).pluck().get() as string,
       rows: this.#rowsAfter(cursor),
     }))
-    if (log_id !== logId || cursor > head) {
-      resetIndex(this.#index, logId)
+    if (log_id !== identity || cursor > head) {
+      resetIndex(this.#index, identity)
       this.#sweepState = null
       return true
     }

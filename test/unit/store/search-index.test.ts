@@ -10,13 +10,13 @@ import { createFilter } from '../../../src/core/subscription-filter.ts'
 import { IndexSearch } from '../../../src/store/search/index-search.ts'
 import type { SearchHit, SearchQuery } from '../../../src/store/search/search.ts'
 import { SearchIndex } from '../../../src/store/search/search-index.ts'
-import type { SqliteStore } from '../../../src/store/sqlite/store.ts'
+import { SqliteStore } from '../../../src/store/sqlite/store.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { runs } from '../../support/harness/tier.ts'
 import { until } from '../../support/harness/wait.ts'
 import { inDatabase } from '../../support/servers/database.ts'
 import { fastDir } from '../../support/servers/fast-dir.ts'
-import { store } from '../../support/stages/entries.ts'
+import { newMessage, store } from '../../support/stages/entries.ts'
 import { openSqlite } from '../../support/store/sqlite-store.ts'
 
 const test = suite('the search index')
@@ -218,6 +218,26 @@ test('an index that is deleted, cut off, of another version or of another store 
     next.close()
     assert.ok(existsSync(path))
   }
+})
+
+test('the copy of an edge is indexed again if it is one of other events, under the same log_id and with greater ids', async () => {
+  await log.stop()
+  file = join(fastDir(), 'edge.db')
+  log = new SqliteStore({ file, newLogId: 'edge', now: 1, edge: true, inlineWriter: {} })
+  await log.start()
+  const copy = log.copy!
+  const record = (db_id: number, event_id: string) => ({
+    db_id,
+    ...newMessage({ event_id, body: JSON.stringify({ message_content: 'word' }) }),
+  })
+  await copy.open(['a'])
+  await copy.restart('core')
+  await copy.add([record(2, 'a'), record(4, 'a')])
+  const index = openIndex()
+  assert.equal(find(index, 'word'), [4, 2])
+  await copy.open(['a', 'b'])
+  await copy.add([record(1, 'b'), record(2, 'a'), record(3, 'b'), record(4, 'a'), record(5, 'b')])
+  assert.equal(find(index, 'word'), [5, 4, 3, 2, 1])
 })
 
 test('deleted messages are not found, and leave the index', async () => {
