@@ -15,6 +15,8 @@ const MAX_PAUSE_MS = 50
 
 /** A channel without new messages frees its replay buffer after this many milliseconds. */
 const IDLE_BUFFER_TTL_MS = 10_000
+/** A busy channel frees it after this many milliseconds, since retention may have deleted messages of it. */
+const MAX_BUFFER_AGE_MS = 60_000
 
 /** The part of a subscriber that a channel uses. */
 interface Member {
@@ -38,6 +40,8 @@ export class StreamChannel {
   #rerun = false
   #notBefore = 0
   #lastFrameAt = 0
+  /** When the buffer got its first event. */
+  #bufferedAt = 0
 
   /** @param from the replay buffer starts after this db_id */
   constructor(filter: SubscriptionFilter, from: number) {
@@ -75,8 +79,9 @@ export class StreamChannel {
   }
 
   append(db_id: number, frame: Buffer): void {
-    this.buffer.append(db_id, frame)
     this.#lastFrameAt = performance.now()
+    if (this.buffer.frames === 0) this.#bufferedAt = this.#lastFrameAt
+    this.buffer.append(db_id, frame)
   }
 
   /** Sends the new messages to every writable subscriber, now or after the pause that follows the last broadcast. */
@@ -89,10 +94,11 @@ export class StreamChannel {
     else this.#broadcast()
   }
 
-  /** Called periodically: frees the replay buffer of an idle channel. */
+  /** Called periodically: frees the replay buffer if the channel is idle or the buffer is old. */
   trim(now: number): void {
-    if (this.buffer.bytes > 0 && !this.#broadcasting && now - this.#lastFrameAt > IDLE_BUFFER_TTL_MS)
-      this.buffer.clear()
+    const isIdle = !this.#broadcasting && now - this.#lastFrameAt > IDLE_BUFFER_TTL_MS
+    const isOld = now - this.#bufferedAt > MAX_BUFFER_AGE_MS
+    if (this.buffer.bytes > 0 && (isIdle || isOld)) this.buffer.clear()
   }
 
   #broadcast(): void {

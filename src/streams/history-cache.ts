@@ -8,11 +8,15 @@ const PAGE = { messages: 500, bytes: 128 * 1024 }
 
 /** Maximum memory for encoded pages, which are kept for other subscribers of the same history. */
 const CACHE_BYTES = 16 * 1024 * 1024
+/** A page is read again after this many milliseconds: another worker or host may have deleted messages of it. */
+const MAX_PAGE_AGE_MS = 60_000
 
 /** All messages of a filter with `buffer.startsAfter < db_id <= through`. */
 export interface HistoryPage {
   readonly buffer: ReplayBuffer
   readonly through: number
+  /** When it was read, on the monotonic clock. */
+  readonly readAt: number
 }
 
 /** Cache of encoded pages of history. If a thousand subscribers return at once, each page is read and encoded only once. */
@@ -57,7 +61,7 @@ export class HistoryCache {
     return loading
   }
 
-  /** Drops all pages; called after retention has deleted messages. */
+  /** Drops all pages; called after this process has deleted messages. */
   clear(): void {
     this.#clearings++
     this.#loading.clear()
@@ -67,8 +71,10 @@ export class HistoryCache {
   }
 
   #find(key: string, cursor: number): HistoryPage | null {
+    const minReadAt = performance.now() - MAX_PAGE_AGE_MS
     for (const page of this.#byFilter.get(key) ?? []) {
-      if (page.buffer.startsAfter <= cursor && cursor < page.through) {
+      if (page.readAt < minReadAt) this.#remove(page, key)
+      else if (page.buffer.startsAfter <= cursor && cursor < page.through) {
         this.#pages.delete(page)
         this.#pages.set(page, key)
         return page
@@ -80,10 +86,11 @@ export class HistoryCache {
   async #load(filter: SubscriptionFilter, key: string, cursor: number): Promise<HistoryPage> {
     this.#misses++
     const clearings = this.#clearings
+    const readAt = performance.now()
     const { messages, readThrough } = await this.#store.read(filter, cursor, PAGE)
     const buffer = new ReplayBuffer(cursor, Number.POSITIVE_INFINITY)
     for (const message of messages) buffer.append(message.db_id, encodeMessageEvent(message, filter.unnamed))
-    const page = { buffer, through: readThrough }
+    const page = { buffer, through: readThrough, readAt }
     // A page that was read before the cache was cleared can have what was deleted since.
     if (buffer.frames > 0 && clearings === this.#clearings) this.#insert(key, page)
     return page
@@ -96,11 +103,15 @@ export class HistoryCache {
     this.#bytes += page.buffer.bytes
     for (const [oldest, oldestKey] of this.#pages) {
       if (this.#bytes <= CACHE_BYTES) break
-      this.#pages.delete(oldest)
-      this.#bytes -= oldest.buffer.bytes
-      const pages = this.#byFilter.get(oldestKey)
-      pages?.delete(oldest)
-      if (pages?.size === 0) this.#byFilter.delete(oldestKey)
+      this.#remove(oldest, oldestKey)
     }
+  }
+
+  #remove(page: HistoryPage, key: string): void {
+    this.#pages.delete(page)
+    this.#bytes -= page.buffer.bytes
+    const pages = this.#byFilter.get(key)
+    pages?.delete(page)
+    if (pages?.size === 0) this.#byFilter.delete(key)
   }
 }

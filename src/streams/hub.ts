@@ -156,7 +156,7 @@ export class StreamHub {
       if (subscriber.cursor > db_id) this.#endAfter(subscriber, 'upstream_reset', MOVE_RETRY_MS)
   }
 
-  /** Must be called after retention has deleted messages. */
+  /** Must be called after this process has deleted messages; what others delete is not sent any more a minute later. */
   clearHistoryCache(): void {
     this.#pages.clear()
   }

@@ -368,6 +368,31 @@ test('messages deleted by retention are not served from memory', async (stage) =
   await hasIds(await stage.connect(), ids.slice(2))
 })
 
+test('messages deleted by another process are not served from memory for longer than a minute', async (stage) => {
+  const ids = await stage.append({}, {}, { received_at: 5_000 })
+  await hasIds(await stage.connect(), ids)
+  await stage.log.prune({ receivedBefore: 4_000, messagesPerEvent: null }, 10)
+  stage.clock.advance(61_000)
+  await hasIds(await stage.connect(), ids.slice(2))
+})
+
+test('messages of a busy channel that another process has deleted are not served from its buffer for longer than a minute', async (stage) => {
+  const reading = await stage.connect()
+  const ids: number[] = []
+  const append = async (): Promise<void> => {
+    ids.push(...(await stage.append({ received_at: 1_000 + ids.length })))
+    stage.changes.notify()
+    await hasIds(reading, ids)
+  }
+  await append()
+  await stage.log.prune({ receivedBefore: 2_000, messagesPerEvent: null }, 10)
+  for (let n = 0; n < 7; n++) {
+    stage.clock.advance(9_000)
+    await append()
+  }
+  await hasIds(await stage.connect({ cursor: ids[0]! - 1 }), ids.slice(1))
+})
+
 staged({ stallMs: 1e9 })('a channel that gives its memory back between messages leaves no gap', async (stage) => {
   const ids = await stage.append({ body: LARGE })
   const [quick, slow] = [await stage.connect(), await stage.connect({ slow: true })]
