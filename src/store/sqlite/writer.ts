@@ -117,8 +117,17 @@ export class SqliteWriter {
   /** Deletes messages by the retention rules, at most `limit`. @returns the number deleted */
   prune(retention: RetentionLimits, limit: number): number {
     const deleted = this.#transaction(() => pruneMessages(this.#db, retention, limit, this.#oldest, Date.now()))
-    if (deleted > 0) withStorageErrors(() => this.#db.pragma('incremental_vacuum(256)'))
+    if (deleted > 0) this.#releaseSpace()
     return deleted
+  }
+
+  #releaseSpace(): void {
+    try {
+      this.#db.pragma('incremental_vacuum(256)')
+    } catch (error) {
+      // The messages are gone, whoever holds the lock; a later call releases their space.
+      if (!isBusy(error)) throw storageError(error)
+    }
   }
 
   /** Stores a revocation and deletes expired ones. @throws GatewayError like append */

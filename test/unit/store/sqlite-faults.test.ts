@@ -246,6 +246,24 @@ faults('a batch whose commit was not reported is recognized when it is appended 
   await log.stop()
 })
 
+faults(
+  'a prune whose messages are gone succeeds, even if another process takes the lock right after the commit',
+  async () => {
+    const file = join(fastDir(), 'gateway.db')
+    let other: Database.Database | null = null
+    const lock = () => other?.exec('BEGIN IMMEDIATE')
+    const onStage = (stage: FaultPoint): void => void (stage === 'committed' && lock())
+    const log = new SqliteStore({ file, newLogId: 'l', now: 1, inlineWriter: { onStage } })
+    await log.start()
+    await store(log, ...Array.from({ length: 100 }, () => ({ body: JSON.stringify('x'.repeat(3_000)) })))
+    other = new Database(file)
+    const pruned = await log.prune({ receivedBefore: 9_999, messagesPerEvent: null }, 100).catch((error) => error.code)
+    assert.is(pruned, 100)
+    other.close()
+    await log.stop()
+  },
+)
+
 faults('appends of one moment share one transaction', async () => {
   const { log, stages } = await withFault()
   await Promise.all(Array.from({ length: 40 }, () => log.append([entryOf()])))
