@@ -30,8 +30,9 @@ const SHRINK_EVENT = `UPDATE event SET
   first_at = coalesce((SELECT received_at FROM message WHERE message.event_id = @event_id ORDER BY db_id LIMIT 1), last_at)
   WHERE event_id = @event_id`
 
-const DELETE_REJECTED =
-  'DELETE FROM rejected WHERE rejected_id IN (SELECT rejected_id FROM rejected WHERE received_at < @before LIMIT @limit)'
+// Looks only at the first rows, as for messages.
+const DELETE_REJECTED = `DELETE FROM rejected WHERE received_at < @before
+  AND rejected_id IN (SELECT rejected_id FROM rejected ORDER BY rejected_id LIMIT @limit)`
 
 /**
  * Finds expired messages: those at the start of the store, up to the first that is not expired. A message with a time in the future was

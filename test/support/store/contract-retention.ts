@@ -131,6 +131,12 @@ export const checkRetention = (test: LogTest): void => {
     )
   })
 
+  test('looks at a limited number of rejections, oldest first, however old the later ones are', async (log) => {
+    await log.append([20, 99, 5].map((received_at) => rejectionOf('x', { received_at })))
+    assert.is(await log.prune(before(10), 2), 0)
+    assert.equal(await pruneAll(log, before(30), 2), [1, 1, 0])
+  })
+
   test('an event that was emptied is in no list, keeps its bounds for old cursors, and can start again', async (log) => {
     const ids = await store(log, at('a', 1), at('a', 2), at('b', 50))
     await pruneAll(log, before(10))
