@@ -2,6 +2,7 @@ import { resolve } from 'node:path'
 import Database from 'better-sqlite3'
 import { GatewayError } from '../../core/errors.ts'
 import { SCHEMA_VERSION } from '../migrations.ts'
+import { assertOwnStore } from '../sqlite/edge/copy-steps.ts'
 import { isBusy, storageError } from '../sqlite/errors.ts'
 import { assertDatabase } from '../sqlite/file.ts'
 import { MOVED_APPLICATION_ID, readHeader } from '../sqlite/header.ts'
@@ -23,6 +24,8 @@ export class SqliteSource extends SqliteTables implements TransferSource {
       })
     }
     this.#openReader()
+    // A store moved from it would have the log_id of the core, and assign ids that the core assigns too.
+    await this.run((db) => assertOwnStore(db, false))
     const identity = await this.run((db) => db.prepare(SELECT_IDENTITY).get() as StoreIdentity)
     return { ...identity, moved: header.applicationId === MOVED_APPLICATION_ID }
   }

@@ -1,10 +1,11 @@
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import * as assert from 'uvu/assert'
 import type { GatewayError } from '../../../src/core/errors.ts'
 import { createBackup } from '../../../src/store/sqlite/backup/backup.ts'
 import { UNFINISHED_APPLICATION_ID } from '../../../src/store/sqlite/header.ts'
-import type { SqliteStore } from '../../../src/store/sqlite/store.ts'
+import { SqliteStore } from '../../../src/store/sqlite/store.ts'
 import type { MessageRecord } from '../../../src/store/store-copy.ts'
 import { SqliteSource } from '../../../src/store/transfer/sqlite-source.ts'
 import { SqliteTarget } from '../../../src/store/transfer/sqlite-target.ts'
@@ -78,6 +79,18 @@ test('has every row, every id and the same log_id afterwards, and the next id is
   assert.is(await codeOf(openSqlite(from, true)), 'database_moved')
   assert.is(await codeOf(move(from, join(fastDir(), 'second.db'))), 'database_moved')
   assert.is(await codeOf(move(to, from)), 'database_target_used')
+})
+
+test('is not the copy of an edge', async () => {
+  const { from, to } = newFiles()
+  const edge = new SqliteStore({ file: from, newLogId: 'edge', now: 1, edge: true, inlineWriter: {} })
+  await edge.start()
+  await edge.copy!.open('*')
+  await edge.copy!.restart('core')
+  await edge.copy!.add([{ db_id: 1, ...newMessage() }])
+  await edge.stop()
+  const code = await codeOf(move(from, to))
+  assert.equal([code, existsSync(to)], ['database_is_copy', false])
 })
 
 test('follows its gateway until that has stopped, with what is stored, pruned and replayed meanwhile', async () => {
