@@ -280,7 +280,8 @@ class Outbox:
     """
 
     def __init__(self, path, max_queued):
-        self.path = path
+        # SQLite follows a symbolic link, so the WAL is beside the file that it leads to.
+        self.path = path = os.path.realpath(path)
         self.max_queued = max_queued
         try:
             create_private(path)

@@ -1,6 +1,6 @@
 // needs: rabbitmq, pika
 import { spawn, spawnSync } from 'node:child_process'
-import { chmodSync } from 'node:fs'
+import { chmodSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import * as assert from 'uvu/assert'
@@ -57,9 +57,17 @@ const OUTBOX = `
 import os, sys
 import agent
 outbox = agent.Outbox(sys.argv[1], 10)
-print(*("%o" % (os.stat(sys.argv[1] + end).st_mode & 0o777) for end in ("", "-wal")))
+outbox.assert_intact()
+print(*("%o" % (os.stat(os.path.realpath(sys.argv[1]) + end).st_mode & 0o777) for end in ("", "-wal")))
 outbox.close()
 `
+
+/** Runs OUTBOX for a file, with a umask that removes no permission. */
+const openOutbox = (file: string) =>
+  spawnSync('/bin/sh', ['-c', 'umask 0; exec "$@"', 'sh', pythonWithPika(), '-B', '-c', OUTBOX, file], {
+    cwd: join(ROOT, 'examples', 'python'),
+    encoding: 'utf8',
+  })
 
 const agentOf = (options: Partial<AgentOptions>): Agent =>
   pythonAgent({ url: broker.url, exchange: names.exchange, outbox: '-', count: 1, ...options })
@@ -161,15 +169,19 @@ test('errors have the codes of the TypeScript library', async () => {
 })
 
 test('an outbox is for its owner only, whatever the umask; one that is not is named', async () => {
-  const send = () =>
-    spawnSync('/bin/sh', ['-c', 'umask 0; exec "$@"', 'sh', pythonWithPika(), '-B', '-c', OUTBOX, outbox], {
-      cwd: join(ROOT, 'examples', 'python'),
-      encoding: 'utf8',
-    })
-  const first = send()
+  const first = openOutbox(outbox)
   assert.equal([first.status, first.stdout.trim(), first.stderr], [0, '600 600', ''])
   chmodSync(outbox, 0o644)
-  assert.match(send().stderr, `Other users have access to the outbox: chmod go= ${outbox}`)
+  assert.match(openOutbox(outbox).stderr, `Other users have access to the outbox: chmod go= ${outbox}`)
+})
+
+test('an outbox behind a symbolic link is used as itself, whether it exists or not', () => {
+  const link = join(tempDir(), 'link.db')
+  symlinkSync(outbox, link)
+  for (let n = 0; n < 2; n++) {
+    const { status, stdout, stderr } = openOutbox(link)
+    assert.equal([status, stdout.trim(), stderr], [0, '600 600', ''])
+  }
 })
 
 test('an outbox is emptied after a kill -9 of the agent, and no second agent opens it', async () => {
