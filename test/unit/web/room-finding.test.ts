@@ -181,6 +181,24 @@ ranges('are filtered as they come', async () => {
   assert.is(selection.shown, all)
 })
 
+ranges('keep their matches when older messages arrive between two slices of a scan', async () => {
+  const selection = new FilteredMessages(() => {})
+  const all = upTo(40)
+  const { now } = performance
+  let time = 0
+  // Each message takes a millisecond, so that a slice ends before the scan does.
+  performance.now = () => time++
+  try {
+    selection.replace(all.slice(20))
+    selection.setFilter({ ...EMPTY_FILTER, text: 'message' })
+    selection.prepend(all, 20)
+    await until(() => selection.seen === 40, { what: 'the scan', everyMs: 1 })
+  } finally {
+    performance.now = now
+  }
+  assert.equal(idsOf(selection.shown), idsOf(all))
+})
+
 ranges.run()
 
 const windowing = suite('the rows in the document')

@@ -101,15 +101,18 @@ export class FilteredMessages {
   async #look(): Promise<void> {
     const job = ++this.#job
     const found: Entry[] = []
+    let scanned = 0
     const publish = (): boolean => {
       if (job !== this.#job) return false
+      // Only together with its matches: those of a job that ends between two slices are dropped and must be found again.
+      this.#unseen -= scanned
+      scanned = 0
       if (found.length > 0) this.shown = [...found.splice(0).reverse(), ...this.shown]
       this.#onChange()
       return true
     }
     const work = (entry: Entry): void => {
-      if (job !== this.#job) return
-      this.#unseen--
+      scanned++
       if (this.#test(entry)) found.push(entry)
     }
     await runInSlices(backwards(this.#entries, this.#unseen), work, publish)
