@@ -122,7 +122,10 @@ export class RoomModel {
     const epoch = this.#epoch
     const around = await readAround(this.eventId, id, limit, () => epoch === this.#epoch)
     if (around === null || epoch !== this.#epoch || around.logId !== this.logId) return
-    this.#insert(around.entries, around.range)
+    // The stream delivers what is newer than the last message here.
+    const newest = this.entries.at(-1)?.id ?? 0
+    const entries = around.entries.filter((entry) => entry.id <= newest)
+    this.#insert(entries, around.range)
     if (this.#isWhole && this.history.get().is !== 'loading') this.#complete()
   }
 

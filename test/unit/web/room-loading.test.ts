@@ -1,0 +1,139 @@
+import * as assert from 'uvu/assert'
+import type { Suite } from '../../support/harness/suite.ts'
+import type { Json } from '../../support/harness/wait.ts'
+
+/** Node's own one would keep this process running. */
+class Turns {
+  readonly port1 = { onmessage: (): void => {} }
+  readonly port2 = { postMessage: (): void => void setImmediate(() => this.port1.onmessage()) }
+}
+
+/** The stream of a room; what it sends comes from the test. */
+class Stream extends EventTarget {
+  static last: Stream
+  readonly readyState = 1
+
+  constructor() {
+    super()
+    Stream.last = this
+  }
+
+  send(name: string, data: object, lastEventId = ''): void {
+    this.dispatchEvent(Object.assign(new Event(name), { data: JSON.stringify(data), lastEventId }))
+  }
+
+  close(): void {}
+}
+
+/** The event of the gateway, with messages `first` to `last`; a round has a thousand. */
+const stored = { first: 1, last: 1, logId: 'a log' }
+/** Called for each request, which is answered by what is stored then, but only once a returned promise resolves. */
+let onRequest: (path: string) => unknown
+
+const messageOf = (db_id: number) => ({
+  db_id,
+  message_content: `message ${db_id}`,
+  round_id: Math.ceil(db_id / 1_000),
+  received_at: new Date(db_id).toISOString(),
+})
+
+const answerTo = ({ pathname, searchParams }: URL): object => {
+  const { first, last, logId } = stored
+  const [before, after] = [Number(searchParams.get('before')), Number(searchParams.get('last_message_db_id'))]
+  const events = before === 0 || before > last ? [{ event_id: 'e', messages: last - first + 1, last_db_id: last }] : []
+  if (pathname === '/api/events') return { data: events }
+  const limit = Number(searchParams.get('limit'))
+  const from = before > 0 ? Math.max(first, Math.min(before, last + 1) - limit) : Math.max(first, after + 1)
+  const to = before > 0 ? Math.min(before - 1, last) : Math.min(after + limit, last)
+  const data = Array.from({ length: Math.max(0, to - from + 1) }, (_, index) => messageOf(from + index))
+  return { data, has_more: before > 0 ? from > first : to < last, log_id: logId }
+}
+
+/** What a room needs of a browser, in which it does not share its stream with other tabs. */
+const browser = {
+  window: globalThis,
+  location: new URL('http://gateway/events/e'),
+  BroadcastChannel: undefined,
+  EventSource: Stream,
+  requestAnimationFrame: setImmediate,
+  cancelAnimationFrame: clearImmediate,
+  fetch: async (path: string) => {
+    const wait = onRequest(path)
+    const answer = JSON.stringify(answerTo(new URL(path, browser.location)))
+    await wait
+    return { ok: true, text: async () => answer }
+  },
+}
+
+// Modules read these when they are loaded.
+Object.assign(globalThis, { document: { documentElement: {} }, MessageChannel: Turns })
+const { RoomModel } = await import('../../../src/web/page/room/model/room.ts')
+const { suite } = await import('../../support/harness/suite.ts')
+const { until } = await import('../../support/harness/wait.ts')
+
+type Room = InstanceType<typeof RoomModel>
+
+let room: Room
+let outside: object
+
+/** A suite in whose tests there are rooms. */
+const roomSuite = (name: string): Suite => {
+  const rooms = suite(name)
+  rooms.before.each(() => {
+    outside = Object.fromEntries(Object.keys(browser).map((key) => [key, (globalThis as Json)[key]]))
+    Object.assign(globalThis, browser)
+  })
+  rooms.after.each(() => {
+    room.stop()
+    Object.assign(globalThis, outside)
+  })
+  return rooms
+}
+
+/** Opens the room of an event with this many messages. */
+const open = (messages: number): void => {
+  Object.assign(stored, { first: 1, last: messages, logId: 'a log' })
+  onRequest = () => {}
+  room = new RoomModel('e')
+  room.start()
+}
+
+const is = (state: string): Promise<unknown> =>
+  until(() => room.history.get().is === state, { what: `history that is ${state}`, saw: () => room.history.get().is })
+
+const idsOf = (): number[] => room.entries.map(({ id }) => id)
+
+/** Whole numbers, both ends included. */
+const range = (first: number, last: number): number[] =>
+  Array.from({ length: last - first + 1 }, (_, index) => first + index)
+
+/** Sends messages by the stream. */
+const stream = async (from: number, to: number): Promise<void> => {
+  for (const id of range(from, to)) Stream.last.send('new_message', messageOf(id), String(id))
+  await until(() => room.entries.at(-1)?.id === to, { what: `message ${to}` })
+}
+
+const hello = (): void =>
+  Stream.last.send('hello', { log_id: stored.logId, cursor: stored.last, first_db_id: 1, last_db_id: stored.last })
+
+const failHistory = (path: string): void => {
+  if (path.includes('limit=2000')) throw new Error('no history')
+}
+
+const loading = roomSuite('a war room that loads its messages')
+
+loading('has each message once if a gap is loaded before the stream delivers the newest', async () => {
+  open(1_000)
+  onRequest = failHistory
+  await is('failed')
+  hello()
+  await room.loadAround(700)
+  assert.equal(room.gaps, [0, 760])
+  stored.last = 1_001
+  await room.loadGap(881)
+  stored.last = 1_002
+  await stream(1_001, 1_002)
+  assert.equal(idsOf(), range(261, 1_002))
+})
+
+loading.run()
