@@ -1,6 +1,5 @@
 import { type Channel, type ChannelStatus, openChannel, type Reset, type StateReason } from '../../../client/index.ts'
 import { gatewayPath } from '../../base-path.ts'
-import { ApiError } from '../../shared/api.ts'
 import { renewals } from '../../shared/session.ts'
 import { signal } from '../../shared/signal.ts'
 import { lowerBound } from '../timeline/rows.ts'
@@ -10,6 +9,7 @@ import { FilteredMessages } from './filtered-messages.ts'
 import { countMessages, END, firstOf, readAround, readHistory } from './history.ts'
 import { addRange, gapsOf, insertEntries, type LoadedRange } from './loaded-ranges.ts'
 import { MessageCounts } from './message-counts.ts'
+import { openingError } from './opening-error.ts'
 
 /** Size of the first page: enough to fill a screen, and fast to load. */
 const FIRST_PAGE = 120
@@ -19,7 +19,6 @@ const AROUND = 60
 const GAP_PAGE = 500
 /** Messages of history that are loaded automatically; more on request. */
 const AUTO_HISTORY = 6_000
-const RETRY_MS = [1_000, 2_000, 4_000, 8_000, 15_000]
 /** Maximum time for processing live messages between two frames, in milliseconds. */
 const BURST_MS = 8
 /** Delay without an animation frame after which the tab is considered hidden, in milliseconds. */
@@ -146,12 +145,12 @@ export class RoomModel {
     this.#channel = null
     this.#clear()
     this.line.set({ ...this.line.get(), channel: null, error: null })
-    this.#set({ is: 'loading', historyWanted: false, error: null })
+    this.history.set({ is: 'loading', historyWanted: false, error: null })
     try {
       const page = await readHistory(this.eventId, { before: END }, FIRST_PAGE, () => epoch === this.#epoch)
       if (page === null || epoch !== this.#epoch) return
       this.#insert(page.entries, { first: firstOf(page), last: Number.POSITIVE_INFINITY })
-      this.#set({ is: page.hasMore ? 'resting' : 'whole', historyWanted: false, error: null })
+      this.history.set({ is: page.hasMore ? 'resting' : 'whole', historyWanted: false, error: null })
       if (!page.hasMore) this.total = page.entries.length
       this.logId = page.logId
       this.#follow(epoch, page.logId)
@@ -162,18 +161,9 @@ export class RoomModel {
   }
 
   #fail(error: unknown, attempt: number): void {
-    const {
-      status = 0,
-      code = 'unreachable',
-      message = String(error),
-      hint = '',
-    } = error instanceof ApiError ? error : {}
-    // Client errors are permanent; on 401 the sign-in form is shown.
-    const permanent = status >= 400 && status < 500 && status !== 429
-    const wait = RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)]! * (0.75 + Math.random() / 2)
-    const reason = { code, message, hint, ...(status === 0 ? {} : { status }) }
-    this.line.set({ ...this.line.get(), error: { reason, retryAt: permanent ? null : Date.now() + wait } })
-    if (!permanent) this.#retry = window.setTimeout(() => this.#open(attempt + 1), wait)
+    const { reason, waitMs } = openingError(error, attempt)
+    this.line.set({ ...this.line.get(), error: { reason, retryAt: waitMs === null ? null : Date.now() + waitMs } })
+    if (waitMs !== null) this.#retry = window.setTimeout(() => this.#open(attempt + 1), waitMs)
   }
 
   #follow(epoch: number, logId: string): void {
@@ -247,7 +237,7 @@ export class RoomModel {
 
   #complete(): void {
     this.total = this.entries.length
-    this.#set({ is: 'whole', historyWanted: false, error: null })
+    this.history.set({ is: 'whole', historyWanted: false, error: null })
   }
 
   #clear(): void {
@@ -263,7 +253,7 @@ export class RoomModel {
 
   async #loadHistory(epoch: number): Promise<void> {
     if (this.history.get().is === 'loading' || this.history.get().is === 'whole') return
-    this.#set({ is: 'loading', historyWanted: this.#historyWanted(), error: null })
+    this.history.set({ is: 'loading', historyWanted: this.#historyWanted(), error: null })
     try {
       await this.#countAll(epoch)
       const isWanted = (): boolean => this.entries.length < AUTO_HISTORY || this.#historyWanted()
@@ -276,9 +266,9 @@ export class RoomModel {
       }
       if (epoch !== this.#epoch) return
       if (this.#isWhole) this.#complete()
-      else this.#set({ is: 'resting', historyWanted: false, error: null })
+      else this.history.set({ is: 'resting', historyWanted: false, error: null })
     } catch (error) {
-      if (epoch === this.#epoch) this.#set({ is: 'failed', historyWanted: false, error })
+      if (epoch === this.#epoch) this.history.set({ is: 'failed', historyWanted: false, error })
     }
   }
 
@@ -288,10 +278,6 @@ export class RoomModel {
     const messages = await countMessages(this.eventId, last.id)
     if (messages === null || epoch !== this.#epoch) return
     this.total = messages + this.entries.length - lowerBound({ entries: this.entries }, last.id + 1)
-  }
-
-  #set(next: HistoryState): void {
-    this.history.set(next)
   }
 
   #mark(change: Partial<HistoryState>): void {
