@@ -136,4 +136,32 @@ loading('has each message once if a gap is loaded before the stream delivers the
   assert.equal(idsOf(), range(261, 1_002))
 })
 
+const isCount = (path: string): boolean => path.startsWith('/api/events?')
+
+loading('counts a message that is stored while they are counted, once the stream has delivered it', async () => {
+  open(9_000)
+  onRequest = (path) => isCount(path) && stored.last++
+  await is('resting')
+  assert.is(room.total, null)
+  hello()
+  await stream(9_001, stored.last)
+  assert.is(room.total, stored.last)
+})
+
+loading('drops the count of a database that was replaced meanwhile', async () => {
+  open(9_000)
+  const counts: (() => void)[] = []
+  onRequest = (path) => isCount(path) && new Promise<void>((resolve) => counts.push(resolve))
+  await until(() => counts.length === 1, { what: 'the first count' })
+  Object.assign(stored, { last: 12_000, logId: 'another log' })
+  hello()
+  await until(() => counts.length === 2, { what: 'the count of the other database' })
+  counts[0]!()
+  await new Promise(setImmediate)
+  assert.is(room.total, null)
+  counts[1]!()
+  await is('resting')
+  assert.is(room.total, 12_000)
+})
+
 loading.run()

@@ -5,6 +5,7 @@ export const roomText = defineMessages({
   en: {
     allEvents: 'All events',
     messages: '{n} {n:message|messages}',
+    messagesLoaded: '{n}+ messages',
     timeline: 'Messages',
     empty: 'No messages in this event yet. New messages appear here.',
     nothingFound: 'None of the {n} loaded messages matches the filter.',
@@ -104,6 +105,7 @@ export const roomText = defineMessages({
   zh: {
     allEvents: '全部事件',
     messages: '{n} 条消息',
+    messagesLoaded: '{n}+ 条消息',
     timeline: '消息',
     empty: '该事件暂无消息，收到后会在此显示。',
     nothingFound: '已加载的 {n} 条消息均不符合筛选条件。',

@@ -22,8 +22,10 @@ interface RoomHeadProps {
 
 const Count = ({ room }: { readonly room: RoomModel }): View => {
   useSignalValue(room.changed)
-  const n = room.total ?? room.entries.length
-  return html`<span class="count number faint" id="count">${t('messages', { n })}</span>`
+  useSignalValue(room.history)
+  const { total, entries } = room
+  const loaded = entries.length > 0 && t('messagesLoaded', { n: entries.length })
+  return html`<span class="count number faint" id="count">${total === null ? loaded : t('messages', { n: total })}</span>`
 }
 
 /** The event: its name first, if messages contain it, then its id, severity and status. */

@@ -88,16 +88,23 @@ export const readAround = async (
   return { entries, logId: before.logId, range: { first: firstOf(before), last } }
 }
 
+/** Number of messages of an event up to its last one. */
+export type MessageCount = Pick<EventSummary, 'messages' | 'last_db_id'>
+
 /**
- * Counts the messages of an event up to its last one.
+ * Counts the messages of an event, newer ones included.
  *
- * @returns null if a newer message has arrived meanwhile
+ * @param lastId its last known message
+ * @returns null if a newer message has arrived, and then messages of a hundred other events
  * @throws ApiError
  */
-export const countMessages = async (eventId: string, lastId: number): Promise<number | null> => {
-  // The list is sorted by last_db_id, so this event is the first one before lastId + 1.
-  const { data } = await api<{ data: readonly Pick<EventSummary, 'event_id' | 'messages'>[] }>(
-    `/api/events?limit=1&before=${lastId + 1}`,
-  )
-  return data[0]?.event_id === eventId ? data[0].messages : null
+export const countMessages = async (eventId: string, lastId: number): Promise<MessageCount | null> => {
+  const find = async (query: string): Promise<MessageCount | undefined> => {
+    const { data } = await api<{ data: readonly (MessageCount & Pick<EventSummary, 'event_id'>)[] }>(
+      `/api/events?${query}`,
+    )
+    return data.find(({ event_id }) => event_id === eventId)
+  }
+  // The list is sorted by last_db_id: without a newer message, this event is the first one before lastId + 1.
+  return (await find(`limit=1&before=${lastId + 1}`)) ?? (await find('limit=100')) ?? null
 }

@@ -6,7 +6,7 @@ import { lowerBound } from '../timeline/rows.ts'
 import { type Entry, toEntry } from './entry.ts'
 import { EventProfile } from './event-facts.ts'
 import { FilteredMessages } from './filtered-messages.ts'
-import { countMessages, END, firstOf, readAround, readHistory } from './history.ts'
+import { countMessages, END, firstOf, type MessageCount, readAround, readHistory } from './history.ts'
 import { addRange, gapsOf, insertEntries, type LoadedRange } from './loaded-ranges.ts'
 import { MessageCounts } from './message-counts.ts'
 import { openingError } from './opening-error.ts'
@@ -58,6 +58,8 @@ export class RoomModel {
   profile = new EventProfile()
   /** Number of messages of the event; null if unknown. */
   total: number | null = null
+  /** The gateway's count, which gives the total once the last counted message is loaded. */
+  #counted: MessageCount | null = null
   #channel: Channel | null = null
   /** The log_id of the loaded messages. */
   logId = ''
@@ -210,7 +212,8 @@ export class RoomModel {
     while (takenCount < this.#pending.length && performance.now() < until)
     const newEntries = this.#pending.splice(0, takenCount)
     this.entries = this.entries.concat(newEntries)
-    if (this.total !== null) this.total += newEntries.length
+    if (this.total === null) this.#setTotal()
+    else this.total += newEntries.length
     this.selection.append(this.entries, newEntries)
     if (this.#pending.length > 0) this.#flushSoon()
   }
@@ -248,6 +251,7 @@ export class RoomModel {
     this.tally = new MessageCounts()
     this.profile = new EventProfile()
     this.total = null
+    this.#counted = null
     this.selection.replace([])
   }
 
@@ -275,9 +279,18 @@ export class RoomModel {
   async #countAll(epoch: number): Promise<void> {
     const last = this.entries.at(-1)
     if (this.total !== null || last === undefined) return
-    const messages = await countMessages(this.eventId, last.id)
-    if (messages === null || epoch !== this.#epoch) return
-    this.total = messages + this.entries.length - lowerBound({ entries: this.entries }, last.id + 1)
+    const counted = await countMessages(this.eventId, last.id)
+    if (epoch !== this.#epoch) return
+    this.#counted = counted
+    this.#setTotal()
+  }
+
+  #setTotal(): void {
+    if (this.#counted === null) return
+    const { messages, last_db_id } = this.#counted
+    // The stream may not have delivered all that is counted yet.
+    if (this.entries.at(-1)!.id < last_db_id) return
+    this.total = messages + this.entries.length - lowerBound(this, last_db_id + 1)
   }
 
   #mark(change: Partial<HistoryState>): void {
