@@ -136,6 +136,18 @@ loading('has each message once if a gap is loaded before the stream delivers the
   assert.equal(idsOf(), range(261, 1_002))
 })
 
+loading('goes on to its beginning if that is requested during the first page, as for an export', async () => {
+  open(9_000)
+  room.loadUntil(() => false)
+  const stops: string[] = []
+  room.history.subscribe(() => {
+    const { is, historyWanted } = room.history.get()
+    if (is !== 'whole' && !historyWanted) stops.push(is)
+  })
+  await is('whole')
+  assert.equal(stops, [], 'an export reports a failure at a stop')
+})
+
 const isCount = (path: string): boolean => path.startsWith('/api/events?')
 
 loading('counts a message that is stored while they are counted, once the stream has delivered it', async () => {

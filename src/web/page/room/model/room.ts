@@ -152,7 +152,7 @@ export class RoomModel {
       const page = await readHistory(this.eventId, { before: END }, FIRST_PAGE, () => epoch === this.#epoch)
       if (page === null || epoch !== this.#epoch) return
       this.#insert(page.entries, { first: firstOf(page), last: Number.POSITIVE_INFINITY })
-      this.history.set({ is: page.hasMore ? 'resting' : 'whole', historyWanted: false, error: null })
+      this.history.set({ is: page.hasMore ? 'resting' : 'whole', historyWanted: this.#historyWanted(), error: null })
       if (!page.hasMore) this.total = page.entries.length
       this.logId = page.logId
       this.#follow(epoch, page.logId)
