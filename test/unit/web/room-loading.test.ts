@@ -136,6 +136,27 @@ loading('has each message once if a gap is loaded before the stream delivers the
   assert.equal(idsOf(), range(261, 1_002))
 })
 
+loading('loads the rest of a gap after retention has deleted its lower edge', async () => {
+  open(1_000)
+  onRequest = failHistory
+  await is('failed')
+  await room.loadAround(700)
+  stored.first = 800
+  await room.loadGap(881)
+  assert.equal([room.gaps, idsOf()], [[], range(641, 760).concat(range(800, 1_000))])
+})
+
+loading('closes a gap after retention has deleted all of it', async () => {
+  open(1_000)
+  onRequest = failHistory
+  await is('failed')
+  await room.loadAround(700)
+  stored.first = 900
+  await room.loadGap(881)
+  assert.equal(room.gaps, [])
+  await is('whole')
+})
+
 loading('goes on to its beginning if that is requested during the first page, as for an export', async () => {
   open(9_000)
   room.loadUntil(() => false)

@@ -104,7 +104,7 @@ export class RoomModel {
   /** Loads history until `enough` returns true, or all of it. Replaces an earlier request. */
   loadUntil(enough: () => boolean): void {
     this.#historyWanted = () => !enough()
-    if (this.#historyWanted()) this.#mark({ historyWanted: true })
+    if (this.#historyWanted()) this.history.set({ ...this.history.get(), historyWanted: true })
     this.#loadHistory(this.#epoch)
   }
 
@@ -114,30 +114,32 @@ export class RoomModel {
   }
 
   /**
-   * Loads a message and those around it; nothing if it is not in this event.
+   * Loads a message before the newest one, and those around it.
    *
-   * @param id before the newest message
+   * @returns false if it is not in this event
    * @throws ApiError
    */
-  async loadAround(id: number, limit = AROUND): Promise<void> {
+  async loadAround(id: number, limit = AROUND): Promise<boolean> {
     const epoch = this.#epoch
     const around = await readAround(this.eventId, id, limit, () => epoch === this.#epoch)
-    if (around === null || epoch !== this.#epoch || around.logId !== this.logId) return
+    if (around === null || epoch !== this.#epoch || around.logId !== this.logId) return false
     // The stream delivers what is newer than the last message here.
-    const newest = this.entries.at(-1)?.id ?? 0
-    const entries = around.entries.filter((entry) => entry.id <= newest)
+    const entries = around.entries.filter((entry) => entry.id <= (this.entries.at(-1)?.id ?? 0))
     this.#insert(entries, around.range)
-    if (this.#isWhole && this.history.get().is !== 'loading') this.#complete()
+    return true
   }
 
   /** Loads messages of the gap above a loaded message. @throws ApiError */
-  loadGap(id: number): Promise<void> {
-    return this.loadAround(this.gaps.findLast((gap) => gap < id) || id, GAP_PAGE)
+  async loadGap(id: number): Promise<void> {
+    const epoch = this.#epoch
+    const edge = this.gaps.findLast((gap) => gap < id) || id
+    // Retention may have deleted the message before the gap, and more.
+    if (!(await this.loadAround(edge, GAP_PAGE))) await this.#loadBefore(epoch, id, GAP_PAGE)
   }
 
   stopLoading(): void {
     this.#historyWanted = () => false
-    this.#mark({ historyWanted: false })
+    this.history.set({ ...this.history.get(), historyWanted: false })
   }
 
   async #open(attempt: number): Promise<void> {
@@ -232,6 +234,7 @@ export class RoomModel {
     this.gaps = gapsOf(this.ranges)
     if (isFirst) this.selection.prepend(all, fresh.length)
     else this.selection.insert(all, fresh)
+    if (this.#isWhole && this.history.get().is !== 'loading') this.#complete()
   }
 
   get #isWhole(): boolean {
@@ -260,20 +263,22 @@ export class RoomModel {
     this.history.set({ is: 'loading', historyWanted: this.#historyWanted(), error: null })
     try {
       await this.#countAll(epoch)
-      const isWanted = (): boolean => this.entries.length < AUTO_HISTORY || this.#historyWanted()
-      while (epoch === this.#epoch && !this.#isWhole && isWanted()) {
-        const before = this.ranges.at(-1)!.first
-        const page = await readHistory(this.eventId, { before }, PAGE, () => epoch === this.#epoch)
-        // The database was replaced; the stream will send a reset.
-        if (page === null || epoch !== this.#epoch || page.logId !== this.logId) return
-        this.#insert(page.entries, { first: firstOf(page), last: before })
-      }
+      while (epoch === this.#epoch && !this.#isWhole && (this.entries.length < AUTO_HISTORY || this.#historyWanted()))
+        if (!(await this.#loadBefore(epoch, this.ranges.at(-1)!.first, PAGE))) return
       if (epoch !== this.#epoch) return
       if (this.#isWhole) this.#complete()
       else this.history.set({ is: 'resting', historyWanted: false, error: null })
     } catch (error) {
       if (epoch === this.#epoch) this.history.set({ is: 'failed', historyWanted: false, error })
     }
+  }
+
+  /** @returns false if the database was replaced; the stream will send a reset */
+  async #loadBefore(epoch: number, before: number, limit: number): Promise<boolean> {
+    const page = await readHistory(this.eventId, { before }, limit, () => epoch === this.#epoch)
+    if (page === null || epoch !== this.#epoch || page.logId !== this.logId) return false
+    this.#insert(page.entries, { first: firstOf(page), last: before })
+    return true
   }
 
   async #countAll(epoch: number): Promise<void> {
@@ -291,9 +296,5 @@ export class RoomModel {
     // The stream may not have delivered all that is counted yet.
     if (this.entries.at(-1)!.id < last_db_id) return
     this.total = messages + this.entries.length - lowerBound(this, last_db_id + 1)
-  }
-
-  #mark(change: Partial<HistoryState>): void {
-    this.history.set({ ...this.history.get(), ...change })
   }
 }
