@@ -67,7 +67,10 @@ const browser = {
 
 // Modules read these when they are loaded.
 Object.assign(globalThis, { document: { documentElement: {} }, MessageChannel: Turns })
+const { EMPTY_FILTER } = await import('../../../src/web/page/room/model/filter.ts')
 const { RoomModel } = await import('../../../src/web/page/room/model/room.ts')
+const { MessageNavigator } = await import('../../../src/web/page/room/navigation.ts')
+const { VirtualList } = await import('../../../src/web/page/room/timeline/virtual-list.ts')
 const { suite } = await import('../../support/harness/suite.ts')
 const { until } = await import('../../support/harness/wait.ts')
 
@@ -198,3 +201,73 @@ loading('drops the count of a database that was replaced meanwhile', async () =>
 })
 
 loading.run()
+
+const navigation = roomSuite('a navigation in a war room')
+
+/** A room of 9,000 messages whose last 6,120 are loaded, and the messages that are selected in it. */
+const navigable = async () => {
+  open(9_000)
+  await is('resting')
+  const selected: (number | null)[] = []
+  const list = new VirtualList()
+  const render = (): void => list.setEntries(room.selection.shown, room.gaps)
+  room.changed.subscribe(render)
+  render()
+  return { moves: new MessageNavigator(room, list, (id) => selected.push(id)), selected }
+}
+
+/** Makes the next requests for a part of the history wait. @returns a function that has them answered */
+const hold = (): (() => void) => {
+  let release = (): void => {}
+  const released = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  onRequest = (path) => path.includes('/messages?') && released
+  return release
+}
+
+navigation('to a message that is not loaded is dropped by a later one', async () => {
+  const { moves, selected } = await navigable()
+  const release = hold()
+  const slow = moves.message(100)
+  await moves.message(8_990)
+  release()
+  assert.is(await slow, true)
+  assert.equal(selected, [8_990])
+})
+
+navigation('to a message that is not loaded is dropped by a search', async () => {
+  const { moves, selected } = await navigable()
+  const release = hold()
+  const slow = moves.message(100)
+  const search = { ...EMPTY_FILTER, text: 'message 8990' }
+  // Not before it waits for its request.
+  await new Promise(setImmediate)
+  room.selection.setFilter(search)
+  release()
+  assert.is(await slow, true)
+  assert.equal([selected, room.selection.filter], [[], search])
+})
+
+navigation('to a round is dropped by one to another round', async () => {
+  const { moves, selected } = await navigable()
+  const release = hold()
+  const both = Promise.all([moves.round(3), moves.round(1)])
+  release()
+  await both
+  assert.equal(selected, [1])
+})
+
+navigation('to a round is dropped when the user stops the loading', async () => {
+  const { moves, selected } = await navigable()
+  const release = hold()
+  moves.round(1)
+  room.stopLoading()
+  release()
+  await is('resting')
+  room.loadUntil(() => false)
+  await is('whole')
+  assert.equal(selected, [])
+})
+
+navigation.run()

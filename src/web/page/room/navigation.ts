@@ -5,11 +5,13 @@ import { when } from './model/when.ts'
 import { lowerBound } from './timeline/rows.ts'
 import type { VirtualList } from './timeline/virtual-list.ts'
 
-/** Navigates to messages, loading history if needed. */
+/** Navigates to messages, loading history if needed. A navigation that still loads is dropped by the next one. */
 export class MessageNavigator {
   readonly #room: RoomModel
   readonly #scroller: VirtualList
   readonly #select: (id: number | null) => void
+  /** Number of the last navigation. */
+  #turn = 0
 
   constructor(room: RoomModel, scroller: VirtualList, select: (id: number | null) => void) {
     this.#room = room
@@ -37,6 +39,7 @@ export class MessageNavigator {
 
   /** Runs a change of the filter, after which the selected message, or else the last visible one, is still in view. */
   keepInView(selected: number | null, change: () => void): void {
+    const turn = ++this.#turn
     const { selection, changed } = this.#room
     const { entries } = this.#scroller.rows
     const id = selected !== null && this.#shows(selected) ? selected : this.#scroller.lastVisible?.id
@@ -45,8 +48,9 @@ export class MessageNavigator {
     const { filter } = selection
     const look = (): void => {
       const isShown = this.#shows(id)
-      if (isShown || selection.filter !== filter) end()
-      if (isShown && selection.filter === filter) this.#reveal(id, 'third')
+      const isLatest = selection.filter === filter && turn === this.#turn
+      if (isShown || !isLatest) end()
+      if (isShown && isLatest) this.#reveal(id, 'third')
     }
     const end = changed.subscribe(look)
     look()
@@ -70,6 +74,7 @@ export class MessageNavigator {
   }
 
   newest(): void {
+    this.#turn++
     this.#select(null)
     this.#scroller.toEnd()
   }
@@ -85,7 +90,9 @@ export class MessageNavigator {
   /** Selects the first message of a round, loading history up to it. */
   async round(round: number): Promise<void> {
     const room = this.#room
-    await this.#loaded(() => this.#hasBeginningOf(round))
+    const turn = ++this.#turn
+    const isLoaded = await this.#loaded(() => this.#hasBeginningOf(round))
+    if (!isLoaded || turn !== this.#turn) return
     const found = room.tally.rounds.get(round)
     if (found === undefined) return
     const shown = this.#scroller.rows.entries
@@ -106,22 +113,30 @@ export class MessageNavigator {
   }
 
   /**
-   * Selects a message, clearing the search, or the whole filter, if it excludes it.
+   * Selects a message, clearing the search, or the whole filter, if it excludes it. The next change of the filter drops
+   * a navigation that still loads.
    *
    * @returns false if there is no such message
    * @throws ApiError
    */
   async message(id: number): Promise<boolean> {
     const room = this.#room
+    const turn = ++this.#turn
+    let { filter } = room.selection
+    const isLatest = (): boolean => turn === this.#turn && filter === room.selection.filter
     await this.#loaded(() => room.entries.length > 0)
-    if (!room.covers(id)) await room.loadAround(id)
+    if (isLatest() && !room.covers(id)) await room.loadAround(id)
+    if (!isLatest()) return true
     const found = room.entries[lowerBound({ entries: room.entries }, id)]
     if (found?.id !== id) return false
-    for (const wider of [{ ...room.selection.filter, text: '' }, EMPTY_FILTER]) {
-      if (!room.selection.matches(found)) room.selection.setFilter(wider)
+    for (const wider of [{ ...filter, text: '' }, EMPTY_FILTER]) {
+      if (room.selection.matches(found)) break
+      filter = wider
+      room.selection.setFilter(filter)
     }
     // A scan can be under way.
-    await when(room, () => this.#shows(id) || !room.selection.matches(found))
+    await when(room, () => this.#shows(id) || !isLatest())
+    if (!isLatest()) return true
     this.#select(id)
     this.#reveal(id, 'third')
     return true
@@ -133,6 +148,7 @@ export class MessageNavigator {
   }
 
   #go(entry: Entry, how: 'third' | 'near' | 'top'): void {
+    this.#turn++
     this.#select(entry.id)
     this.#scroller.reveal(entry.id, how)
   }
@@ -142,13 +158,15 @@ export class MessageNavigator {
     this.#scroller.reveal(id, how)
   }
 
-  /** Resolves when `enough` holds, or when no more history can be loaded. */
-  #loaded(enough: () => boolean): Promise<void> {
+  /** Resolves when `enough` holds, or when no more history can be loaded. @returns false if the user has stopped it */
+  async #loaded(enough: () => boolean): Promise<boolean> {
     const room = this.#room
-    if (!enough()) room.loadUntil(enough)
-    return when(room, () => {
+    const isDone = (): boolean => {
       const { is } = room.history.get()
-      return room.entries.length === 0 ? is === 'whole' : enough() || is === 'whole' || is === 'failed'
-    })
+      return is === 'whole' || (room.entries.length > 0 && (is === 'failed' || enough()))
+    }
+    if (!enough()) room.loadUntil(enough)
+    await when(room, () => isDone() || (room.entries.length > 0 && !room.history.get().historyWanted))
+    return isDone()
   }
 }
