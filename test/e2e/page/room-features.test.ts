@@ -700,6 +700,55 @@ test('prints all loaded messages that are shown, on light pages without controls
   assert.is(printed.match(/#\d+/g)?.length, 1)
 })
 
+test('prints nothing of a room that is left while the copy for it is made', async () => {
+  const [left, other] = [newRoom('left'), newRoom('other')]
+  await publish(site.gateway, left, chats(20))
+  const ids = await publish(site.gateway, other, chats(2))
+  const page = await site.pages.open('/')
+  // Work in slices ends its slice after each item, and goes on when the test says so.
+  await page.addInitScript(() => {
+    const held: (() => void)[] = []
+    const state = { isHolding: false, prints: 0 }
+    class Turns {
+      readonly port1 = { onmessage: (): void => {} }
+      readonly port2 = {
+        postMessage: (): void => {
+          if (state.isHolding) held.push(() => this.port1.onmessage())
+          else setTimeout(() => this.port1.onmessage())
+        },
+      }
+    }
+    const print = (): void => void state.prints++
+    Object.assign(globalThis, { MessageChannel: Turns, held, state, print })
+  })
+  await page.goto(`${site.gateway.url}/events/${left}`)
+  await isWhole(page)
+  await page.click('#export')
+  await page.evaluate(() => {
+    let time = performance.now()
+    performance.now = () => (time += 10)
+    Object.assign((globalThis as Json).state, { isHolding: true })
+  })
+  await page.click('#export-print')
+  await page.waitForFunction('held.length > 0')
+  await page.click('a.back')
+  await page.click(`a:has-text("${other}")`)
+  await page.waitForSelector(`#title:has-text("${other}")`)
+  await page.evaluate(async () => {
+    const { held, state } = globalThis as Json
+    while (held.length > 0) {
+      held.shift()()
+      await new Promise((resolve) => setTimeout(resolve))
+    }
+    state.isHolding = false
+  })
+  assert.is(await page.evaluate('state.prints'), 0)
+  await page.waitForSelector(row(ids[1]))
+  await page.emulateMedia({ media: 'print' })
+  await fire(page, 'beforeprint')
+  assert.equal(await printedIds(page), ids)
+})
+
 /** Records the browser's notifications instead of showing them. Permission is granted when it is requested. */
 const recordNotifications = (page: Page): Promise<unknown> =>
   page.addInitScript(() => {

@@ -82,7 +82,7 @@ export const exportMessages = async (
     saveText(fileName(room.eventId, ending), type, parts)
   switch (format) {
     case 'print':
-      await printMessages(head, entries)
+      await printMessages(room, head, entries)
       break
     case 'lines':
       // As published.

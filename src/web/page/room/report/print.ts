@@ -43,6 +43,9 @@ const emptyCopy = (): HTMLElement => {
 /** The copy of a room that is printed instead of the page; null while none is needed. */
 let prepared: { readonly copy: HTMLElement; readonly head: ReportHead } | null = null
 
+/** The room on the page; null outside of rooms. */
+let shownRoom: RoomModel | null = null
+
 /** Copies the loaded and shown messages at once, since the browser waits for no promise before it prints. */
 const copyNow = (room: RoomModel): NonNullable<typeof prepared> => {
   const [copy, head] = [emptyCopy(), headOf(room, false)]
@@ -50,14 +53,14 @@ const copyNow = (room: RoomModel): NonNullable<typeof prepared> => {
   return { copy, head }
 }
 
-/** Prints messages, whole and without controls. Resolves when the browser's dialog has opened or was closed. */
-export const printMessages = async (head: ReportHead, entries: readonly Entry[]): Promise<void> => {
+/**
+ * Prints messages of a room, whole and without controls, unless the room is left. Resolves when the browser's dialog has
+ * opened or was closed.
+ */
+export const printMessages = async (room: RoomModel, head: ReportHead, entries: readonly Entry[]): Promise<void> => {
   const copy = emptyCopy()
-  await runInSlices(
-    htmlPieces(head, entries),
-    (piece) => copy.append(fragmentOf(piece)),
-    () => true,
-  )
+  const add = (piece: string): void => copy.append(fragmentOf(piece))
+  if (!(await runInSlices(htmlPieces(head, entries), add, () => room === shownRoom))) return
   prepared = { copy, head }
   print()
 }
@@ -75,6 +78,7 @@ export const reportStyle = (): string =>
 /** Prints a copy with all loaded and shown messages instead of the page, of which only a part is rendered. */
 export const usePrintCopy = (room: RoomModel): void => {
   useEffect(() => {
+    shownRoom = room
     let ruleAt = -1
     const remove = (): void => {
       prepared?.copy.remove()
@@ -96,6 +100,7 @@ export const usePrintCopy = (room: RoomModel): void => {
       removeEventListener('beforeprint', add)
       removeEventListener('afterprint', remove)
       remove()
+      shownRoom = null
     }
   }, [room])
 }
