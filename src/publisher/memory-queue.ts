@@ -22,8 +22,11 @@ export class MemoryQueue implements MessageQueue {
   readonly #limits: MemoryQueueLimits
   /** All unconfirmed messages, in flight or not, in the order of the calls and therefore of their deadlines. */
   readonly #pending = new Map<number, Pending>()
-  /** The messages of #pending that still have to be sent; can also contain ones that have timed out since. */
-  #unsent: Pending[] = []
+  /**
+   * The `seq` of messages that still have to be sent, from #head on. Some of them may have timed out since, whose bodies must not stay in
+   * memory.
+   */
+  #unsent: number[] = []
   #head = 0
   #seq = 0
   #bytes = 0
@@ -52,7 +55,7 @@ export class MemoryQueue implements MessageQueue {
       const deadline = performance.now() + sendTimeoutMs
       const pending: Pending = { ...message, seq: ++this.#seq, deadline, resolve, reject, sent: false }
       this.#pending.set(pending.seq, pending)
-      this.#unsent.push(pending)
+      this.#unsent.push(pending.seq)
       this.#bytes += body.length
       this.#timer ??= setTimeout(this.#onTimeout, sendTimeoutMs)
     })
@@ -60,14 +63,11 @@ export class MemoryQueue implements MessageQueue {
 
   next(): QueuedMessage | null {
     for (;;) {
-      const pending = this.#unsent[this.#head]
-      if (pending === undefined) return null
+      const seq = this.#unsent[this.#head]
+      if (seq === undefined) return null
       this.#head++
-      if (this.#head > 4_096 && this.#head * 2 > this.#unsent.length) {
-        this.#unsent = this.#unsent.slice(this.#head)
-        this.#head = 0
-      }
-      if (!this.#pending.has(pending.seq)) continue
+      const pending = this.#pending.get(seq)
+      if (pending === undefined) continue
       pending.sent = true
       return pending
     }
@@ -82,10 +82,7 @@ export class MemoryQueue implements MessageQueue {
   }
 
   requeue(items: readonly QueuedMessage[]): void {
-    const requeued = (items as readonly Pending[]).filter(({ seq }) => this.#pending.has(seq))
-    if (requeued.length === 0) return
-    this.#unsent = [...requeued, ...this.#unsent.slice(this.#head)]
-    this.#head = 0
+    if (items.length > 0) this.#setUnsent([...items.map(({ seq }) => seq), ...this.#unsent.slice(this.#head)])
   }
 
   setConnectionError(error: PublishError | null): void {
@@ -98,11 +95,17 @@ export class MemoryQueue implements MessageQueue {
     this.#rejectWhere(() => true)
   }
 
+  #setUnsent(seqs: readonly number[]): void {
+    this.#unsent = seqs.filter((seq) => this.#pending.has(seq))
+    this.#head = 0
+  }
+
   #remove(seq: number): Pending | undefined {
     const pending = this.#pending.get(seq)
     if (pending === undefined) return undefined
     this.#pending.delete(seq)
     this.#bytes -= pending.body.length
+    if (this.#unsent.length > 2 * this.#pending.size + 4_096) this.#setUnsent(this.#unsent.slice(this.#head))
     if (this.#pending.size > 0) return pending
     if (this.#timer !== null) clearTimeout(this.#timer)
     this.#timer = null
