@@ -4,13 +4,13 @@ import type { EncodedMessage } from './message.ts'
 import { type OutboxEntry, OutboxFile, type RefusedRow } from './outbox-file.ts'
 import type { MessageQueue, QueuedMessage, QueueLimits } from './queue.ts'
 
-/** Delay before a refused message is sent again, in milliseconds. */
-const REFUSED_BACKOFF_MS = { minMs: 100, maxMs: 10_000 }
+/** Delay before a message that was refused, or could not be read, is sent again, in milliseconds. */
+const HELD_BACKOFF_MS = { minMs: 100, maxMs: 10_000 }
 /** Confirmed rows are deleted with the next commit, or after this delay, in milliseconds. */
 const DELETE_MS = 50
 /** Maximum size of the bodies that are kept in memory, in bytes; others are read from the file when they are sent. */
 const CACHE_BYTES = 16_777_216
-/** Delay before a failed file operation is retried, in milliseconds. */
+/** Delay before a failed commit is retried, in milliseconds. */
 const RETRY_AFTER_ERROR_MS = 1_000
 
 /** Messages of one event, in order. At most the first one is in flight. */
@@ -18,7 +18,7 @@ interface EventLane {
   readonly event_id: string
   readonly seqs: number[]
   head: number
-  rejections: number
+  failures: number
   timer: NodeJS.Timeout | null
 }
 
@@ -54,7 +54,7 @@ export interface OutboxOptions extends QueueLimits {
  * - adding: in memory only; `send` has not resolved. A commit makes it waiting; a failed commit rejects `send`.
  * - waiting: durable. In flight once it is the first of its event and `next` has returned it.
  * - in flight: confirmed, refused, or waiting again if the connection is lost (`requeue`).
- * - held: refused for now. Waiting again after a backoff of at most 10 s, or as soon as the connection works again.
+ * - held: refused for now, or not readable. Waiting again after a backoff of at most 10 s, or as soon as the connection works again.
  * - confirmed: deleted from the file by a commit within 50 ms. A crash before that sends it once more.
  * - refused permanently: moved to the table `refused` by the next commit; the next message of the event follows.
  */
@@ -112,17 +112,22 @@ export class Outbox implements MessageQueue {
   }
 
   next(): QueuedMessage | null {
-    const lane = this.#ready[this.#head]
-    if (lane === undefined) return null
-    const seq = lane.seqs[lane.head]!
-    const message = this.#readMessage(seq)
-    if (message === null) return null
-    this.#head++
-    if (this.#head > 1_024 && this.#head * 2 > this.#ready.length) {
-      this.#ready = this.#ready.slice(this.#head)
-      this.#head = 0
+    for (;;) {
+      const lane = this.#ready[this.#head]
+      if (lane === undefined) return null
+      this.#head++
+      if (this.#head > 1_024 && this.#head * 2 > this.#ready.length) {
+        this.#ready = this.#ready.slice(this.#head)
+        this.#head = 0
+      }
+      const seq = lane.seqs[lane.head]!
+      try {
+        const message = this.#cache.get(seq) ?? this.#file.read(seq)
+        return { ...message, event_id: lane.event_id, seq, lane } as Row
+      } catch (error) {
+        this.#hold(lane, error as PublishError)
+      }
     }
-    return { ...message, event_id: lane.event_id, seq, lane } as Row
   }
 
   confirmed(item: QueuedMessage): void {
@@ -138,9 +143,7 @@ export class Outbox implements MessageQueue {
       this.#options.onRefused(error)
       return
     }
-    this.#backedOff.add(lane)
-    lane.timer = setTimeout(() => this.#retry(lane), backoffDelay(lane.rejections++, REFUSED_BACKOFF_MS, Math.random()))
-    this.#options.onError(error)
+    this.#hold(lane, error)
   }
 
   requeue(items: readonly QueuedMessage[]): void {
@@ -169,7 +172,7 @@ export class Outbox implements MessageQueue {
       lane.seqs.push(seq)
       return
     }
-    const newLane: EventLane = { event_id, seqs: [seq], head: 0, rejections: 0, timer: null }
+    const newLane: EventLane = { event_id, seqs: [seq], head: 0, failures: 0, timer: null }
     this.#lanes.set(event_id, newLane)
     this.#ready.push(newLane)
   }
@@ -179,7 +182,7 @@ export class Outbox implements MessageQueue {
     this.#rows--
     this.#bytes -= body.length
     this.#uncache(seq)
-    lane.rejections = 0
+    lane.failures = 0
     if (this.#backedOff.delete(lane) && this.#backedOff.size === 0) this.#options.onError(this.#fileError)
     lane.head++
     if (lane.head === lane.seqs.length) this.#lanes.delete(lane.event_id)
@@ -192,24 +195,18 @@ export class Outbox implements MessageQueue {
     if (this.#rows === 0) this.#options.onIdle()
   }
 
+  #hold(lane: EventLane, error: PublishError): void {
+    this.#backedOff.add(lane)
+    lane.timer = setTimeout(() => this.#retry(lane), backoffDelay(lane.failures++, HELD_BACKOFF_MS, Math.random()))
+    this.#options.onError(error)
+  }
+
   #retry(lane: EventLane): void {
     if (this.#closed || lane.timer === null) return
     clearTimeout(lane.timer)
     lane.timer = null
     this.#ready.push(lane)
     this.#options.onReady()
-  }
-
-  #readMessage(seq: number): Omit<EncodedMessage, 'event_id'> | null {
-    const cached = this.#cache.get(seq)
-    if (cached !== undefined) return cached
-    try {
-      return this.#file.read(seq)
-    } catch (error) {
-      this.#reportFileError(error as PublishError)
-      setTimeout(this.#options.onReady, RETRY_AFTER_ERROR_MS).unref()
-      return null
-    }
   }
 
   #uncache(seq: number): void {

@@ -253,6 +253,30 @@ test('unroutable messages wait in the file, report their error, and are sent onc
   assertInOrder(await takeAll(broker.url, names.queue), 3)
 })
 
+test('a message that cannot be read holds back its event alone, and is sent once it can be read', async () => {
+  await declareQueue(broker.url, names)
+  const before = publisherOf({ url: NOWHERE })
+  for (const event_id of ['bad', 'good']) for (const n of [0, 1]) await send(before, event_id, n)
+  await before.close({ timeoutMs: 1 })
+  const setBody = (sql: string): void => {
+    const db = new Database(file)
+    db.exec(`UPDATE outbox SET body = ${sql} WHERE message_id = 'bad-0'`)
+    db.close()
+  }
+  // Instead of a damaged page, which the check at the start would find: a body that is a number.
+  setBody('5')
+  const publisher = publisherOf()
+  await until(() => publisher.queued === 2 && publisher.state.status === 'degraded')
+  assert.is(publisher.state.error?.code, 'outbox_unwritable')
+  await send(publisher, 'good', 2)
+  await until(() => publisher.queued === 2)
+  await publisher.close({ timeoutMs: 1 })
+  setBody(`CAST('{"event_id":"bad","message_id":"bad-0","n":0}' AS BLOB)`)
+  const after = publisherOf()
+  assert.ok(await after.flush({ timeoutMs: WAIT_MS }))
+  assertInOrder(await takeAll(broker.url, names.queue), 5)
+})
+
 test('a missing exchange holds messages back until it is there', async () => {
   const publisher = publisherOf()
   await send(publisher, 'e', 0)
