@@ -358,7 +358,10 @@ class Outbox:
         self.count += 1
 
     def first(self):
-        row = self.db.execute("SELECT seq, message_id, routing_key, body FROM outbox ORDER BY seq LIMIT 1").fetchone()
+        try:
+            row = self.db.execute("SELECT seq, message_id, routing_key, body FROM outbox ORDER BY seq LIMIT 1").fetchone()
+        except sqlite3.Error as error:
+            raise PublishError("outbox_unwritable", "%s: %s." % (self.path, error)) from error
         return Item(*row) if row else None
 
     def sending(self, item):
@@ -469,13 +472,14 @@ class Publisher:
     def run(self):
         attempt = 0
         while True:
-            with self.changed:
-                item = self.store.first() if not self.closing else None
-                if item is None and not self.closing:
-                    self.changed.wait(1)
-                if self.closing:
-                    break
+            item = None
             try:
+                with self.changed:
+                    item = self.store.first() if not self.closing else None
+                    if item is None and not self.closing:
+                        self.changed.wait(1)
+                    if self.closing:
+                        break
                 if item is None:
                     self.keep_alive()
                     continue

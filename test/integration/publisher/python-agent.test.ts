@@ -69,6 +69,27 @@ const openOutbox = (file: string) =>
     encoding: 'utf8',
   })
 
+/** Inserts a message that cannot be read into a new outbox, and prints the errors until the publisher has met it twice. */
+const UNREADABLE = `
+import sqlite3, sys, time
+import agent
+agent.Outbox(sys.argv[1], 10).close()
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("INSERT INTO outbox VALUES (1, 'e', CAST(x'ff' AS TEXT), 'k', x'7b7d')")
+db.close()
+errors = []
+publisher = agent.Publisher(url=sys.argv[2], outbox=sys.argv[1], on_fault=lambda error: errors.append(error.code))
+while publisher.thread.is_alive() and len(errors) < 2:
+    time.sleep(0.01)
+print(*errors[:2])
+`
+
+const runPython = (code: string, ...args: string[]) =>
+  spawnSync(pythonWithPika(), ['-B', '-c', code, ...args], {
+    cwd: join(ROOT, 'examples', 'python'),
+    encoding: 'utf8',
+  })
+
 const agentOf = (options: Partial<AgentOptions>): Agent =>
   pythonAgent({ url: broker.url, exchange: names.exchange, outbox: '-', count: 1, ...options })
 
@@ -211,6 +232,11 @@ test('an outbox is emptied after a kill -9 of the agent, and no second agent ope
       .sort(),
     [...held].sort(),
   )
+})
+
+test('a message that cannot be read is reported and tried again', () => {
+  const { stdout, stderr } = runPython(UNREADABLE, outbox, NOWHERE)
+  assert.is(stdout.trim(), 'outbox_unwritable outbox_unwritable', stderr)
 })
 
 test.run()
