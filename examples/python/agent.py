@@ -441,7 +441,7 @@ class Publisher:
         deadline = time.monotonic() + timeout
         with self.changed:
             while len(self.store) > 0 and time.monotonic() < deadline:
-                self.changed.wait(deadline - time.monotonic())
+                self.changed.wait(min(deadline - time.monotonic(), threading.TIMEOUT_MAX))
             self.closing = True
             self.changed.notify_all()
         self.thread.join(2)
@@ -451,7 +451,7 @@ class Publisher:
         return left
 
     def wait_for(self, waiting):
-        if not waiting.done.wait(self.send_timeout):
+        if not waiting.done.wait(min(self.send_timeout, threading.TIMEOUT_MAX)):
             with self.changed:
                 self.store.give_up(waiting)
                 if not waiting.done.is_set():

@@ -1,4 +1,5 @@
 import type { ReadStream, WriteStream } from 'node:tty'
+import { MAX_TIMER_MS } from '../core/backoff.ts'
 import { noop } from '../core/noop.ts'
 import { ProgressReporter } from './terminal/progress.ts'
 
@@ -118,6 +119,6 @@ export const sleep = (ms: number, signal: AbortSignal): Promise<void> =>
       signal.removeEventListener('abort', done)
       resolve()
     }
-    const timer = setTimeout(done, ms)
+    const timer = setTimeout(done, Math.min(ms, MAX_TIMER_MS))
     signal.addEventListener('abort', done)
   })

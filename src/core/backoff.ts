@@ -1,3 +1,6 @@
+/** Longest delay of a timer, in milliseconds: a longer one would end after 1 ms. */
+export const MAX_TIMER_MS = 2_147_483_647
+
 export interface BackoffOptions {
   /** Maximum delay before the first retry, in milliseconds. */
   readonly minMs: number

@@ -1,3 +1,4 @@
+import { MAX_TIMER_MS } from '../core/backoff.ts'
 import { isPermanent } from './broker-errors.ts'
 import { PublishError, withMessage } from './errors.ts'
 import type { EncodedMessage } from './message.ts'
@@ -57,7 +58,7 @@ export class MemoryQueue implements MessageQueue {
       this.#pending.set(pending.seq, pending)
       this.#unsent.push(pending.seq)
       this.#bytes += body.length
-      this.#timer ??= setTimeout(this.#onTimeout, sendTimeoutMs)
+      this.#timer ??= setTimeout(this.#onTimeout, Math.min(sendTimeoutMs, MAX_TIMER_MS))
     })
   }
 
@@ -118,7 +119,8 @@ export class MemoryQueue implements MessageQueue {
     const now = performance.now()
     this.#rejectWhere(({ deadline }) => deadline <= now)
     const [oldest] = this.#pending.values()
-    if (oldest !== undefined) this.#timer = setTimeout(this.#onTimeout, Math.max(1, oldest.deadline - now))
+    if (oldest === undefined) return
+    this.#timer = setTimeout(this.#onTimeout, Math.min(Math.max(1, oldest.deadline - now), MAX_TIMER_MS))
   }
 
   /** Rejects messages that will not be sent any more, starting with the oldest, until `predicate` returns false. */

@@ -1,3 +1,4 @@
+import { MAX_TIMER_MS } from '../core/backoff.ts'
 import { noop } from '../core/noop.ts'
 import { PublishError } from './errors.ts'
 import { MemoryQueue } from './memory-queue.ts'
@@ -168,7 +169,8 @@ export class Publisher {
     if (this.#queue.queued === 0) return true
     const { promise, resolve } = Promise.withResolvers<void>()
     this.#idle.add(resolve)
-    const timer = setTimeout(resolve, timeoutMs)
+    const unlimited = timeoutMs === Number.POSITIVE_INFINITY
+    const timer = unlimited ? undefined : setTimeout(resolve, Math.min(timeoutMs, MAX_TIMER_MS))
     await promise
     clearTimeout(timer)
     this.#idle.delete(resolve)

@@ -1,4 +1,5 @@
 import { createParser, type EventSourceMessage } from 'eventsource-parser'
+import { MAX_TIMER_MS } from '../core/backoff.ts'
 import { noop } from '../core/noop.ts'
 
 export interface SseReaderOptions {
@@ -24,7 +25,7 @@ export async function* readSseEvents(
   try {
     while (true) {
       // The timer runs only while waiting for the server, not while the consumer of the events is slow.
-      const timer = setTimeout(onSilence, silenceMs)
+      const timer = setTimeout(onSilence, Math.min(silenceMs, MAX_TIMER_MS))
       const { done, value } = await reader.read().finally(() => clearTimeout(timer))
       if (done) return
       parser.feed(decoder.decode(value, { stream: true }))

@@ -4,6 +4,8 @@ import type { HeartbeatTimeout } from './heartbeat-timeout.ts'
 import { type ClientPlatform, EVENT_SOURCE_CLOSED, type Source } from './platform.ts'
 import type { ChannelState, Hello, Reset, StateReason } from './types.ts'
 
+/** Longest delay of a timer, in milliseconds: a longer one would end after 1 ms. */
+const MAX_TIMER_MS = 2_147_483_647
 const BACKOFF_MS = { minMs: 2_000, maxMs: 30_000 }
 /** Time to process events that arrived while the tab was suspended, in milliseconds. */
 const GRACE_MS = 2_000
@@ -257,7 +259,7 @@ export class StreamConnection {
     const isNewReason = this.#failures === 0 || this.#lastReason !== reason.code
     const [from, to] = (isNewReason && RECONNECT_AFTER_CLOSE_MS[reason.code]) || [backoff / 2, backoff]
     this.#lastReason = reason.code
-    const delay = Math.max(minDelayMs, from) + this.#platform.random() * (to - from)
+    const delay = Math.min(Math.max(minDelayMs, from) + this.#platform.random() * (to - from), MAX_TIMER_MS)
     this.#failures++
     this.#reason = reason
     this.#retryAt = this.#platform.now() + delay

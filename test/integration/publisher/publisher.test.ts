@@ -256,6 +256,23 @@ test('close waits for messages in flight, and nothing is accepted afterwards', a
   )
 })
 
+test('close and flush accept time limits that no timer has, and an infinite one', async () => {
+  await declareQueue(broker.url, names)
+  const { line, url } = await lineTo()
+  const publisher = publisherOf({ url, sendTimeoutMs: 2 ** 40 })
+  await publisher.send({ event_id: 'e', n: 0 })
+  line.freeze()
+  const sent = publisher.send({ event_id: 'e', n: 1 }).catch((error: unknown) => error)
+  const flushed = publisher.flush({ timeoutMs: 2 ** 40 })
+  const closed = publisher.close({ timeoutMs: Number.POSITIVE_INFINITY })
+  // Long enough for a timer of 1 ms.
+  for (let n = 0; n < 20; n++) await publisherOf().send({ event_id: 'other', n })
+  line.thaw()
+  assert.equal([await flushed, await closed], [true, { queued: 0 }])
+  assert.type(((await sent) as { message_id?: unknown }).message_id, 'string')
+  await line.close()
+})
+
 test('messages that are unconfirmed at the deadline of close reject', async () => {
   const publisher = publisherOf({ url: 'amqp://127.0.0.1:1', sendTimeoutMs: WAIT_MS })
   const sent = publisher.send({ event_id: 'e' })

@@ -84,6 +84,18 @@ while publisher.thread.is_alive() and len(errors) < 2:
 print(*errors[:2])
 `
 
+/** Publishes a message without any time limit, and prints how many are left. */
+const UNLIMITED = `
+import math, sys
+import agent
+publisher = agent.Publisher(url=sys.argv[1], exchange=sys.argv[2], send_timeout=math.inf)
+publisher.send({"event_id": "e", "n": 0})
+publisher.close(math.inf)
+with agent.Publisher(url=sys.argv[1], exchange=sys.argv[2], outbox=sys.argv[3]) as publisher:
+    publisher.send({"event_id": "e", "n": 1})
+    print(publisher.close(math.inf))
+`
+
 const runPython = (code: string, ...args: string[]) =>
   spawnSync(pythonWithPika(), ['-B', '-c', code, ...args], {
     cwd: join(ROOT, 'examples', 'python'),
@@ -237,6 +249,13 @@ test('an outbox is emptied after a kill -9 of the agent, and no second agent ope
 test('a message that cannot be read is reported and tried again', () => {
   const { stdout, stderr } = runPython(UNREADABLE, outbox, NOWHERE)
   assert.is(stdout.trim(), 'outbox_unwritable outbox_unwritable', stderr)
+})
+
+test('send and close accept an infinite time limit', async () => {
+  await declareQueue(broker.url, names)
+  const { stdout, stderr } = runPython(UNLIMITED, broker.url, names.exchange, outbox)
+  assert.is(stdout.trim(), '0', stderr)
+  assertInOrder(await takeAll(broker.url, names.queue), 2)
 })
 
 test.run()

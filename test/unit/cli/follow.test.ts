@@ -122,6 +122,16 @@ lines('a silent connection is closed and replaced', async () => {
   assert.match(notes, 'Connection lost')
 })
 
+lines('a connection may be silent for longer than any timer lasts', async () => {
+  const warnings: string[] = []
+  const onWarning = ({ name }: Error): void => void warnings.push(name)
+  process.on('warning', onWarning)
+  const { ids } = await hearOut(await playStreams([stream(hello('log', 0) + message(1), 'hangs')]), 1, 2 ** 40)
+  await new Promise(setImmediate)
+  process.off('warning', onWarning)
+  assert.equal([ids, warnings], [[1], []])
+})
+
 lines('a response that is not a gateway’s stream is a permanent error', async () => {
   for (const [answer, code] of [
     [

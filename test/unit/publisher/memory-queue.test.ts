@@ -31,6 +31,19 @@ test('messages that were rejected while nothing could be sent leave the memory',
   assert.is(queue.next(), null)
 })
 
+test('a time limit that no timer has is no reason for one of 1 ms', async () => {
+  const warnings: string[] = []
+  const onWarning = ({ name }: Error): void => void warnings.push(name)
+  process.on('warning', onWarning)
+  const queue = new MemoryQueue({ maxQueued: 100, maxQueuedBytes: 1e9, sendTimeoutMs: 2 ** 40, onIdle: () => {} })
+  const sent = queue.add({ event_id: 'e', message_id: 'm', routingKey: 'k', body: Buffer.alloc(1) })
+  await new Promise(setImmediate)
+  process.off('warning', onWarning)
+  queue.confirmed(queue.next()!)
+  await sent
+  assert.equal(warnings, [])
+})
+
 test('the order stays while many messages are confirmed, and after a lost connection', () => {
   const queue = new MemoryQueue({ maxQueued: 1e6, maxQueuedBytes: 1e9, sendTimeoutMs: 1e6, onIdle: () => {} })
   for (let n = 0; n < 10_000; n++) {

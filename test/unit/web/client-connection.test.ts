@@ -67,6 +67,13 @@ line('waits longer and longer, with random spread, while the gateway is unreacha
   assert.is(stage.tab.status.failures, 0)
 })
 
+line('waits no longer than a timer can, whatever Retry-After says', async () => {
+  const stage = new ClientStage()
+  stage.gateway.refusal = { status: 503, code: 'overloaded', retryAfter: 31_536_000 }
+  await stage.start()
+  assert.ok(stage.waits > 2_000_000_000 && stage.waits <= 2_147_483_647, String(stage.waits))
+})
+
 line('reads the reason of a refusal, and reconnects after Retry-After', async () => {
   const stage = new ClientStage()
   stage.gateway.refusal = { status: 429, code: 'too_many_streams', retryAfter: 20 }
