@@ -1,3 +1,4 @@
+import type { Channel } from 'rabbitmq-client'
 import { rejectOnClose } from '../amqp/channel-close.ts'
 import { type Delivery, interceptDeliveries } from '../amqp/deliveries.ts'
 import { toBrokerError } from '../amqp/errors.ts'
@@ -24,6 +25,7 @@ export interface BindingWatchOptions {
  */
 export class BindingWatch {
   readonly #options: BindingWatchOptions
+  #channel: Channel | null = null
   #deletions = 0
   /** True if the events are not consumed and can be. */
   #ended = false
@@ -55,9 +57,15 @@ export class BindingWatch {
     return deletions
   }
 
+  /** Closes its channel: a connection closes only after all of its channels. */
+  async close(): Promise<void> {
+    await this.#channel?.close()
+  }
+
   async #consume(connection: AmqpConnection): Promise<void> {
     this.#ended = false
     const channel = await connection.acquire({ emitErrorsFromChannel: true })
+    this.#channel = channel
     const ended = rejectOnClose(channel)
     const queue = `${this.#options.topology.queue}.events`
     let enabled = false

@@ -56,6 +56,11 @@ export class ExchangeWatch {
     return deleted
   }
 
+  /** Closes its channel: a connection closes only after all of its channels. */
+  async close(): Promise<void> {
+    await this.#channel?.close()
+  }
+
   async #exists(connection: Connection, exchange: string): Promise<boolean> {
     try {
       await (await this.#open(connection)).exchangeDeclare({ exchange, passive: true })

@@ -150,7 +150,7 @@ export class IngestService {
       this.#consuming = false
     }
     await redeclaring
-    await control.close()
+    await Promise.all([control.close(), this.#exchangeWatch.close(), this.#bindingWatch.close()])
   }
 
   /** Resolves once the store can commit: a delivery that cannot be stored would only return to the queue. */

@@ -8,7 +8,7 @@ import { getJson, until } from '../../support/harness/wait.ts'
 import { messageRows } from '../../support/servers/database.ts'
 import { type LogLine, startGateway } from '../../support/servers/gateway.ts'
 import {
-  type ControlledBroker,
+  type Broker,
   deleteNames,
   erlangBinary,
   type Names,
@@ -29,7 +29,7 @@ const UNAVAILABLE = 'deletions of the exchange cannot be detected'
 const BINDING_DELETED = 'a binding of the queue was deleted; it is declared again'
 const BINDING_DELETIONS = 'gateway_binding_deletions_total'
 
-let broker: ControlledBroker
+let broker: Broker
 
 test.before(async () => {
   broker = await startBroker({ plugins: ['rabbitmq_event_exchange'] })
@@ -72,6 +72,26 @@ const addUser = async (user: string, { exchange, queue }: Names): Promise<string
 }
 
 const logged = ({ gateway }: Pick<Stage, 'gateway'>, msg: string) => gateway.logs().filter((line) => line.msg === msg)
+
+test('a gateway that watches both closes its connection in order when it stops', async () => {
+  const names = uniqueNames('stop')
+  const gateway = await startGateway({ env: brokerEnv(broker.url, names) })
+  try {
+    await gateway.ready()
+    await gateway.term()
+    const closing = () =>
+      broker
+        .log()
+        .split('\n')
+        .filter((line) => line.includes('closing AMQP connection') && line.includes('gateway consumer'))
+    await until(() => closing().length > 0, { what: 'a closed connection in the log of RabbitMQ' })
+    // A connection that is only cut is logged as a warning.
+    assert.match(closing()[0]!, '[info]')
+  } finally {
+    await gateway.dispose()
+    await deleteNames(broker.url, names)
+  }
+})
 
 test('while one binding after the other is deleted, no message of a publisher without the mandatory flag is lost', async () => {
   const stage = await openStage(broker.url, 'one-binding')
