@@ -34,6 +34,8 @@ const BACKOFF_MS = { minMs: 100, maxMs: 5_000 }
 export interface ConsumerOptions {
   /** Bounds the bytes of the deliveries in hand. */
   readonly buffer: IngestBuffer
+  /** Asks the broker whether the connection is still open; resolves with false if it is not. Reads on until then. */
+  readonly probe: () => Promise<boolean>
   /** Commits a batch; resolves once it is durable. */
   readonly append: MessageStore['append']
   readonly queue: string
@@ -193,11 +195,12 @@ export class Consumer {
   async #commit(entries: readonly AppendEntry[]): Promise<AppendResult[] | null> {
     let endsAt = Number.POSITIVE_INFINITY
     for (let attempt = 0; !this.#discarded; attempt++) {
-      if (this.#connection.stale) {
+      const { stale, exclusiveUntil } = this.#connection
+      if (stale || (Date.now() > exclusiveUntil && !(await this.#options.probe())) || this.#discarded) {
         this.#discard()
         break
       }
-      setExclusiveUntil(entries, this.#connection.staleAt)
+      setExclusiveUntil(entries, this.#connection.exclusiveUntil)
       try {
         const outcomes = await this.#options.append(entries)
         this.#options.onStorageFault(null)

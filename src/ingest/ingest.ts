@@ -24,6 +24,7 @@ const DEAD_LETTER_PREFETCH = 1
 
 interface ConsumeOptions extends Pick<OpenConnection, 'stopping' | 'ready'> {
   readonly connection: AmqpConnection
+  readonly control: Channel
   /** Rejects when the connection or the control channel fails. */
   readonly failed: Promise<never>
 }
@@ -33,7 +34,7 @@ const STORE_CHECK_MS = 1_000
 /** Time within which a consumer without deliveries ends once the store has failed, in milliseconds. */
 const IDLE_CHECK_MS = 200
 
-export interface IngestOptions extends Omit<ConsumerOptions, 'queue' | 'buffer'> {
+export interface IngestOptions extends Omit<ConsumerOptions, 'queue' | 'buffer' | 'probe'> {
   readonly address: BrokerAddress
   readonly topology: Topology
   readonly health: HealthRegistry
@@ -69,6 +70,8 @@ export class IngestService {
   /** True from a failed commit to the next one that succeeds. */
   #storeFailed = false
   #consuming = false
+  /** Probes without an answer. It can lie behind deliveries, so that reading must not pause. */
+  #probes = 0
   #receivedAt: number | null = null
 
   /** @throws GatewayError amqp_client_incompatible */
@@ -89,7 +92,7 @@ export class IngestService {
       component: 'consumer',
       health: options.health,
       heartbeatSeconds: options.heartbeatSeconds,
-      readFrames: createDeliveryFrameLoop(() => this.#buffer.full),
+      readFrames: createDeliveryFrameLoop(() => (this.#probes > 0 ? null : this.#buffer.full)),
       use: (open) => this.#use(open),
     })
   }
@@ -142,7 +145,7 @@ export class IngestService {
         stopped =
           (await Promise.race([this.#storeWorks(ready, over.signal), stopping.then(() => 'stopped'), failed])) ===
           'stopped'
-        if (!stopped) stopped = await this.#consumeUntilStoreFails({ connection, stopping, failed, ready })
+        if (!stopped) stopped = await this.#consumeUntilStoreFails({ connection, control, stopping, failed, ready })
       }
     } finally {
       over.abort()
@@ -171,11 +174,12 @@ export class IngestService {
   }
 
   /** @returns true after `stopping`, false if the store has failed. @throws what ended a channel */
-  async #consumeUntilStoreFails({ connection, stopping, failed, ready }: ConsumeOptions): Promise<boolean> {
+  async #consumeUntilStoreFails({ connection, control, stopping, failed, ready }: ConsumeOptions): Promise<boolean> {
     const { topology, prefetch } = this.#options
     this.#consuming = true
-    const live = await this.#consume(connection, topology.queue, prefetch)
-    const dead = await this.#consume(connection, deadLetterQueue(topology), DEAD_LETTER_PREFETCH)
+    const probe = () => this.#probe(connection, control)
+    const live = await this.#consume(connection, probe, topology.queue, prefetch)
+    const dead = await this.#consume(connection, probe, deadLetterQueue(topology), DEAD_LETTER_PREFETCH)
     const consumers = [live.consumer, dead.consumer]
     ready()
     const storeFailed = Promise.race([live.consumer.storeFailed, dead.consumer.storeFailed])
@@ -246,7 +250,22 @@ export class IngestService {
     }
   }
 
-  async #consume(connection: AmqpConnection, queue: string, prefetch: number) {
+  async #probe(connection: AmqpConnection, control: Channel): Promise<boolean> {
+    this.#probes++
+    const sentAt = Date.now()
+    try {
+      // Any request with an answer, on a channel without deliveries.
+      await control.basicQos({ prefetchCount: 1 })
+      connection.noteAnswer(sentAt)
+      return true
+    } catch {
+      return false
+    } finally {
+      this.#probes--
+    }
+  }
+
+  async #consume(connection: AmqpConnection, probe: () => Promise<boolean>, queue: string, prefetch: number) {
     const channel = await connection.acquire({ emitErrorsFromChannel: true })
     const ended = rejectOnClose(channel)
     const onStorageFault = (error: unknown): void => {
@@ -258,7 +277,7 @@ export class IngestService {
       if (queue === this.#options.topology.queue) this.#receivedAt = performance.now()
       this.#options.onLag(...args)
     }
-    const options = { ...this.#options, onLag, onStorageFault, buffer: this.#buffer, queue, prefetch }
+    const options = { ...this.#options, onLag, onStorageFault, buffer: this.#buffer, probe, queue, prefetch }
     const consumer = new Consumer(connection, channel, options)
     await Promise.race([consumer.start(), ended])
     return { channel, consumer, ended }
