@@ -5,15 +5,25 @@ import { IndexSearch } from '../store/search/index-search.ts'
 import type { MessageSearch } from '../store/search/search.ts'
 import type { MessageStore } from '../store/store.ts'
 
+/** Connections that searches never use: for the tailer, reads, commits and notifications. */
+const OTHER_CONNECTIONS = 3
+const MAX_SCANS = 2
+
 /** Creates the search of a worker: by the store itself if it can, else with an index. null if SEARCH=off. */
 export const createSearch = (
-  { search, databaseFile }: Pick<Config, 'search' | 'databaseFile'>,
+  { search, databaseFile, databaseConnections }: Pick<Config, 'search' | 'databaseFile' | 'databaseConnections'>,
   store: MessageStore,
   logger: Logger,
 ): MessageSearch | null => {
   if (!search) return null
   if (store.search !== undefined) {
-    return { start: noop, stop: async () => undefined, search: (query) => store.search!(query), status: null }
+    return {
+      start: noop,
+      stop: async () => undefined,
+      maxConcurrent: Math.max(1, Math.min(MAX_SCANS, databaseConnections - OTHER_CONNECTIONS)),
+      search: (query, signal) => store.search!(query, signal),
+      status: null,
+    }
   }
   const onFault = (reason: string | null): void =>
     reason === null

@@ -80,9 +80,9 @@ export class Quotas {
   }
 
   /** @throws GatewayError rate_limited */
-  async consumePublish(ctx: Context, { principal }: Access, amount: number): Promise<void> {
+  async consumePublish(ctx: Context, access: Access, amount: number): Promise<void> {
     const { publishRate: rate, publishBurst: burst } = this.#limits
-    const owner = this.#getOwner(ctx, principal)
+    const owner = this.ownerOf(ctx, access)
     if (rate === 0 || owner === null || amount === 0) return
     const { ok, waitMs = 0 } = await this.#coordinate({ do: 'consume', key: `publish ${owner}`, amount, rate, burst })
     if (ok) return
@@ -94,9 +94,9 @@ export class Quotas {
    *
    * @returns a function to call with each number of bytes held; it throws GatewayError overloaded if they are too many
    */
-  trackBodyBytes(ctx: Context, { principal }: Access): (bytes: number) => void {
+  trackBodyBytes(ctx: Context, access: Access): (bytes: number) => void {
     // Loopback has no per-client quota: it may be an untrusted local proxy carrying all clients.
-    const owner = this.#getOwner(ctx, principal) ?? ''
+    const owner = this.ownerOf(ctx, access) ?? ''
     let trackedBytes = 0
     let isClosed = false
     const add = (bytes: number): void => {
@@ -126,7 +126,7 @@ export class Quotas {
   }
 
   /** Returns the key that limits count by: the token, or the address if there is none; null for loopback. */
-  #getOwner(ctx: Context, principal: Access['principal']): string | null {
+  ownerOf(ctx: Context, { principal }: Access): string | null {
     return principal?.tokenId ?? this.#proxies.clientAddress(ctx.req)
   }
 }

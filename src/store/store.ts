@@ -199,7 +199,7 @@ export interface MessageStore {
   /** Returns the bounds of the events of a filter; its types and senders are ignored. */
   bounds(filter: SubscriptionFilter): Promise<Bounds>
   /** Searches by a scan of the messages. Absent if the store has an index for this (src/store/search). */
-  search?(query: SearchQuery): Promise<SearchPage>
+  search?(query: SearchQuery, signal: AbortSignal): Promise<SearchPage>
   /**
    * Lists at most `limit` events with `last_db_id < before`, by latest activity; `before` 0 starts at the newest. `eventIds` restricts the
    * list.

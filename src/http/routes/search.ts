@@ -1,3 +1,4 @@
+import type { Context } from 'koa'
 import * as z from 'zod'
 import { GatewayError } from '../../core/errors.ts'
 import { EventId } from '../../core/message.ts'
@@ -13,8 +14,11 @@ import {
   MESSAGE_FILTERS,
   timeField,
 } from '../parameters.ts'
+import type { Quotas } from '../quotas.ts'
 import { sendSuccess } from '../responses.ts'
 import { defineRoute, STORAGE_ERRORS } from '../route.ts'
+import { SearchQueue } from '../search-queue.ts'
+import { isClientGone } from '../server/sinks.ts'
 import { toFilter } from './messages.ts'
 
 const MAX_QUERY = 256
@@ -22,6 +26,7 @@ const MAX_QUERY = 256
 export interface SearchOptions {
   /** null if SEARCH=off. */
   readonly search: MessageSearch | null
+  readonly quotas: Quotas
 }
 
 const SearchHitSchema = z.strictObject({
@@ -41,6 +46,14 @@ const toHit = ({ event_id, db_id, message_from, message_type, received_at, snipp
   received_at: new Date(received_at).toISOString(),
   snippet,
 })
+
+/** Returns a signal that is aborted when the response is closed. */
+const closeSignal = (ctx: Context): AbortSignal => {
+  const controller = new AbortController()
+  if (isClientGone(ctx)) controller.abort()
+  ctx.res.once('close', () => controller.abort())
+  return controller.signal
+}
 
 /** Route for the search in all readable messages. */
 export const SEARCH = defineRoute({
@@ -98,15 +111,26 @@ export const SEARCH = defineRoute({
       },
     },
   },
-  errors: [...STORAGE_ERRORS, 'invalid_query', 'invalid_event_id', 'too_many_events', 'search_disabled'],
-  handler:
-    ({ search }: SearchOptions) =>
-    async ({ ctx, access, query }) => {
-      if (search === null) throw new GatewayError('search_disabled', 'This gateway has no search.')
+  errors: [
+    ...STORAGE_ERRORS,
+    'invalid_query',
+    'invalid_event_id',
+    'too_many_events',
+    'search_disabled',
+    'request_aborted',
+  ],
+  handler: ({ search, quotas }: SearchOptions) => {
+    const queue = search && new SearchQueue(search)
+    return async ({ ctx, access, query }) => {
+      if (queue === null) throw new GatewayError('search_disabled', 'This gateway has no search.')
       const terms = parseSearchTerms(query.q)
       if (terms === null) throw invalidQuery('q must have a word of at least 2 characters, and at most 20 words.')
       const { since = null, until = null, before = null, limit } = query
-      const page = await search.search({ terms, filter: toFilter(access, query), since, until, before, limit })
+      const caller = { owner: quotas.ownerOf(ctx, access), signal: closeSignal(ctx) }
+      const page = await queue.search({ terms, filter: toFilter(access, query), since, until, before, limit }, caller)
+      // The search may have waited for a while.
+      access.requireValid()
       sendSuccess(ctx, 200, page.hits.map(toHit), { next_before: page.nextBefore, indexed: page.indexed })
-    },
+    }
+  },
 })

@@ -61,10 +61,14 @@ const bodyPatterns = (terms: readonly string[]): string[] => {
 }
 
 /**
- * Searches by a scan of the messages, newest first, in windows, until the page is full or the time is over. PostgreSQL
- * compares the JSON texts with regular expressions; what it returns is verified here.
+ * Searches by a scan of the messages, newest first, in windows, until the page is full, the time is over or the search is
+ * aborted. PostgreSQL compares the JSON texts with regular expressions; what it returns is verified here.
  */
-export const scanMessages = async (reader: PostgresReader, query: SearchQuery): Promise<SearchPage> => {
+export const scanMessages = async (
+  reader: PostgresReader,
+  query: SearchQuery,
+  signal: AbortSignal,
+): Promise<SearchPage> => {
   const patterns = bodyPatterns(query.terms)
   const limit: PageLimit = { messages: query.limit + 1, bytes: WINDOW_BYTES }
   const deadline = performance.now() + MAX_SEARCH_MS
@@ -82,6 +86,6 @@ export const scanMessages = async (reader: PostgresReader, query: SearchQuery): 
     }
     if (!hasMore) return { hits, nextBefore: null, indexed: 1 }
     before = readThrough
-    if (performance.now() > deadline) return { hits, nextBefore: before, indexed: 1 }
+    if (signal.aborted || performance.now() > deadline) return { hits, nextBefore: before, indexed: 1 }
   }
 }

@@ -209,8 +209,8 @@ export class PostgresStore implements MessageStore {
     return this.#read(() => this.#reader.events(limit, before, eventIds))
   }
 
-  search(query: SearchQuery): Promise<SearchPage> {
-    return this.#read(() => scanMessages(this.#reader, query))
+  search(query: SearchQuery, signal: AbortSignal): Promise<SearchPage> {
+    return this.#read(() => scanMessages(this.#reader, query, signal))
   }
 
   now(): number {

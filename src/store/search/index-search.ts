@@ -8,8 +8,6 @@ import type { MessageSearch, SearchPage, SearchQuery, SearchStatus } from './sea
 const START_DELAY_MS = 10_000
 /** Pause before a thread that has ended is replaced, in milliseconds. */
 const RESTART_PAUSE_MS = 10_000
-/** Searches that wait for the thread at most; each takes at most MAX_SEARCH_MS. */
-const MAX_WAITING = 32
 
 export interface IndexSearchOptions {
   readonly databaseFile: string
@@ -24,6 +22,8 @@ interface Waiting {
 
 /** Search in an SQLite store: a thread that owns the index, since indexing and long searches would block the streams. */
 export class IndexSearch implements MessageSearch {
+  /** The thread runs one after another. */
+  readonly maxConcurrent = 1
   readonly #options: IndexSearchOptions
   readonly #waiting = new Map<number, Waiting>()
   #thread: Worker | null = null
@@ -55,9 +55,6 @@ export class IndexSearch implements MessageSearch {
   }
 
   search(query: SearchQuery): Promise<SearchPage> {
-    if (this.#waiting.size >= MAX_WAITING) {
-      return Promise.reject(new GatewayError('overloaded', `${MAX_WAITING} searches are waiting already.`))
-    }
     const thread = this.#thread ?? this.#launch()
     return new Promise((resolve, reject) => {
       const seq = ++this.#seq

@@ -51,8 +51,13 @@ export interface SearchStatus {
 export interface MessageSearch {
   start(): void
   stop(): Promise<void>
-  /** @throws GatewayError overloaded, or the errors of the store */
-  search(query: SearchQuery): Promise<SearchPage>
+  /** Maximum number of searches that may run at the same time. */
+  readonly maxConcurrent: number
+  /**
+   * @param signal ends the search early, with a page that nobody needs
+   * @throws GatewayError storage_* or database_*
+   */
+  search(query: SearchQuery, signal: AbortSignal): Promise<SearchPage>
   /** null if there is no index, or if it has not been opened yet. */
   readonly status: SearchStatus | null
 }

@@ -898,7 +898,7 @@ test('a search scans the messages, newest first, whatever their text is', async 
       before: null,
       limit: 10,
     }
-    const { hits, nextBefore } = await log.search({ ...query, ...over })
+    const { hits, nextBefore } = await log.search({ ...query, ...over }, new AbortController().signal)
     return [...hits.map(({ db_id }) => db_id), ...(nextBefore === null ? [] : ['more'])]
   }
   assert.equal(await find('攻击'), [plain, escaped[0]])
@@ -929,7 +929,10 @@ test('a search of messages that the server compares slowly goes on in smaller wi
       slow(body) AS body FROM stored`,
   )
   const search = (before: number | null) =>
-    log.search({ terms: ['needle'], filter: EVERYTHING, since: null, until: null, before, limit: 10 })
+    log.search(
+      { terms: ['needle'], filter: EVERYTHING, since: null, until: null, before, limit: 10 },
+      new AbortController().signal,
+    )
   const first = search(null)
   assert.is(await codeOf(first), 'none')
   let page = await first
@@ -947,6 +950,18 @@ test('a search of messages that the server compares slowly goes on in smaller wi
     found,
     [150, 100, 50, 0].map((n) => ids[n]),
   )
+})
+
+test('a search whose client has disconnected scans no further window', async () => {
+  const url = freshSchema(server)
+  const log = await open(url)
+  await queryRows(
+    url,
+    `INSERT INTO message (event_id, message_id, received_at, lacks, body)
+     SELECT 'a', n::text, 1000, 0, '{}' FROM generate_series(1, 30000) n`,
+  )
+  const query = { terms: ['needle'], filter: EVERYTHING, since: null, until: null, before: null, limit: 10 }
+  assert.is.not((await log.search(query, AbortSignal.abort())).nextBefore, null)
 })
 
 test.run()

@@ -35,7 +35,7 @@ const makePostgresStore = async (): Promise<Store> => {
       logs.push(log)
       return log
     },
-    search: (query) => logs[0]!.search(query),
+    search: (query) => logs[0]!.search(query, new AbortController().signal),
     rejected: () => rejectedIn(url),
     lock: async () => {
       await db.query(`BEGIN; ${advisoryLockSql(schema)}`)

@@ -3,7 +3,6 @@ import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import fc from 'fast-check'
 import * as assert from 'uvu/assert'
-import type { GatewayError } from '../../../src/core/errors.ts'
 import type { NewMessage } from '../../../src/core/message.ts'
 import { foldText, matchesTerms, parseSearchTerms, searchableText } from '../../../src/core/search-text.ts'
 import { createFilter } from '../../../src/core/subscription-filter.ts'
@@ -307,7 +306,7 @@ test('several workers index each message once, and another one continues when on
   assert.equal(find(two, 'last one'), [last])
 })
 
-test('its thread finds what was stored just before, refuses too many searches at once, and ends with the store', async () => {
+test('its thread finds what was stored just before, and ends with the store', async () => {
   const faults: (string | null)[] = []
   const search = new IndexSearch({ databaseFile: file, onFault: (reason) => faults.push(reason) })
   try {
@@ -316,15 +315,6 @@ test('its thread finds what was stored just before, refuses too many searches at
     const [id] = await put('needle')
     const page = await search.search(query('needle'))
     assert.equal([idsOf(page.hits), page.nextBefore, page.indexed], [[id], null, 1])
-    const outcomes = await Promise.all(
-      Array.from({ length: 40 }, () =>
-        search.search(query('needle')).then(
-          ({ hits }) => hits.length,
-          (error: GatewayError) => error.code,
-        ),
-      ),
-    )
-    assert.equal(outcomes, [...Array(32).fill(1), ...Array(8).fill('overloaded')])
     await until(() => search.status?.messages === 901, { what: 'the status', saw: () => JSON.stringify(search.status) })
     assert.equal(faults, [])
   } finally {
