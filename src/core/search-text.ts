@@ -116,9 +116,13 @@ const gramsOfWord = (word: string): string[] => {
   return [...new Set([...starts, last])].map((start) => quote(word.slice(start, start + 3)))
 }
 
-/** Returns the query of FTS5 that finds every message with these terms, of these events or of all. */
+/**
+ * Returns the query of FTS5 that finds every message with these terms, of these events or of all. Words of two characters only select among
+ * all events: FTS5 merges the lists of a prefix before the first candidate, so the time of a search would tell of other events.
+ */
 export const gramQuery = (terms: readonly string[], events: readonly string[] | '*'): string => {
-  const grams = terms.flatMap((term) => term.split(' ')).flatMap(gramsOfWord)
+  const words = terms.flatMap((term) => term.split(' '))
+  const grams = words.filter((word) => events === '*' || word.length > MIN_TERM).flatMap(gramsOfWord)
   const parts = [...new Set(grams)]
   if (events !== '*') parts.unshift(`(${events.map((event) => quote(eventGram(event))).join(' OR ')})`)
   return parts.join(' AND ')

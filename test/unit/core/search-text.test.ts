@@ -1,5 +1,12 @@
 import * as assert from 'uvu/assert'
-import { matchesTerms, parseSearchTerms, searchableText, snippetOf } from '../../../src/core/search-text.ts'
+import {
+  eventGram,
+  gramQuery,
+  matchesTerms,
+  parseSearchTerms,
+  searchableText,
+  snippetOf,
+} from '../../../src/core/search-text.ts'
 import { growthOf } from '../../support/harness/processor-time.ts'
 import { suite } from '../../support/harness/suite.ts'
 
@@ -41,6 +48,13 @@ test('JSON that is nested too deeply is searched as it is', () => {
   const depth = 200_000
   const body = `{"message_content":${'['.repeat(depth)}"needle"${']'.repeat(depth)}}`
   assert.ok(matchesTerms(searchableText(body), ['needle']))
+})
+
+test('a word of two characters never looks into the index beyond the events of a search', () => {
+  const event = `("${eventGram('e')}")`
+  assert.is(gramQuery(['ab', '攻击'], ['e']), event)
+  assert.is(gramQuery(['ab abc'], ['e']), `${event} AND "abc"`)
+  assert.is(gramQuery(['ab abc'], '*'), '"ab" * AND "abc"')
 })
 
 test('a snippet has the first match and ends with marks where it was cut', () => {
