@@ -5,6 +5,7 @@ import { EventId } from '../../core/message.ts'
 import { parseSearchTerms } from '../../core/search-text.ts'
 import type { MessageSearch, SearchHit } from '../../store/search/search.ts'
 import { successSchema } from '../api/schemas.ts'
+import type { Access } from '../auth/authorize.ts'
 import {
   dbIdField,
   EventsField,
@@ -55,6 +56,10 @@ const closeSignal = (ctx: Context): AbortSignal => {
   return controller.signal
 }
 
+/** The share counts the messages of all events. Callers that may not read them only learn that the index is being built. */
+const visibleShare = (indexed: number, { readableEvents }: Access): number =>
+  readableEvents === '*' || indexed === 1 ? indexed : 0.5
+
 /** Route for the search in all readable messages. */
 export const SEARCH = defineRoute({
   method: 'GET',
@@ -92,7 +97,9 @@ export const SEARCH = defineRoute({
           .number()
           .min(0)
           .max(1)
-          .describe('Share of the messages that can be found; below 1 while the index is built.'),
+          .describe(
+            'Share of the messages that can be found; below 1 while the index is built. Always 0.5 then for callers that cannot read all events.',
+          ),
       }),
       example: {
         status: 'success',
@@ -130,7 +137,10 @@ export const SEARCH = defineRoute({
       const page = await queue.search({ terms, filter: toFilter(access, query), since, until, before, limit }, caller)
       // The search may have waited for a while.
       access.requireValid()
-      sendSuccess(ctx, 200, page.hits.map(toHit), { next_before: page.nextBefore, indexed: page.indexed })
+      sendSuccess(ctx, 200, page.hits.map(toHit), {
+        next_before: page.nextBefore,
+        indexed: visibleShare(page.indexed, access),
+      })
     }
   },
 })

@@ -20,7 +20,7 @@ const PAGE: SearchPage = { hits: [], nextBefore: null, indexed: 1 }
 const settle = () => new Promise((resolve) => setImmediate(resolve))
 
 /** A search whose answers the test gives. */
-const heldSearch = (maxConcurrent: number) => {
+const heldSearch = (maxConcurrent: number, page = PAGE) => {
   const running: { readonly text: string; readonly finish: () => void }[] = []
   const search: MessageSearch = {
     start: () => undefined,
@@ -28,7 +28,7 @@ const heldSearch = (maxConcurrent: number) => {
     status: null,
     maxConcurrent,
     search: ({ terms }) =>
-      new Promise((resolve) => running.push({ text: terms.join(' '), finish: () => resolve(PAGE) })),
+      new Promise((resolve) => running.push({ text: terms.join(' '), finish: () => resolve(page) })),
   }
   const texts = (): string => running.map(({ text }) => text).join(' ')
   /** Answers the search that has run longest, and waits until the next one runs. */
@@ -124,8 +124,8 @@ const LIMITS = { streams: 0, streamsPerToken: 0, streamsPerAddress: 0, publishRa
 const TIMES = { connections: 0, connectionsPerAddress: 0, headersMs: 1, requestMs: 1, keepAliveMs: 1 }
 
 /** The route with a search whose answers the test gives. */
-const guardedRoute = (maxConcurrent: number) => {
-  const held = heldSearch(maxConcurrent)
+const guardedRoute = (maxConcurrent: number, page = PAGE) => {
+  const held = heldSearch(maxConcurrent, page)
   const revoked = new Set<string>()
   const { authorise } = createAuthorizer({
     tokens: {
@@ -196,6 +196,20 @@ route('the searches of a token count together, and end with their connections', 
   await settle()
   assert.is(asked.filter(({ is }) => is === 'request_aborted').length, 4, outcomes(asked).join())
   while (running.length > 0) await finishOne()
+})
+
+route('the backlog of the index, which counts all events, is only told to callers that can read all', async () => {
+  for (const [indexed, events, expected] of [
+    [0.123, '*', 0.123],
+    [0.123, ['a'], 0.5],
+    [1, ['a'], 1],
+  ] as const) {
+    const { running, finishOne, request } = guardedRoute(1, { ...PAGE, indexed })
+    const asked = request(await sign({ events }))
+    await until(() => running.length > 0, { what: 'the search' })
+    await finishOne()
+    assert.is(JSON.parse(asked.is).indexed, expected, `${indexed} of ${events}`)
+  }
 })
 
 queues.run()
