@@ -4,10 +4,10 @@ import type { NewMessage } from './message.ts'
 export interface SubscriptionFilter {
   /** Event ids, sorted and without duplicates, or `*` for all events. */
   readonly events: readonly string[] | '*'
-  /** Message types to include, sorted; null for all. */
-  readonly types: readonly string[] | null
+  /** Message types to include, sorted; null for all. A set, since each message is compared with each filter. */
+  readonly types: ReadonlySet<string> | null
   /** Senders to include, sorted; null for all. */
-  readonly senders: readonly string[] | null
+  readonly senders: ReadonlySet<string> | null
   /** True if messages are streamed without an event name. A property of the filter, since equal filters share bytes. */
   readonly unnamed: boolean
 }
@@ -25,8 +25,8 @@ export const createFilter = (
   unnamed = false,
 ): SubscriptionFilter => ({
   events: events === '*' ? '*' : distinct(events),
-  types: types && distinct(types),
-  senders: senders && distinct(senders),
+  types: types && new Set(distinct(types)),
+  senders: senders && new Set(distinct(senders)),
   unnamed,
 })
 
@@ -34,8 +34,8 @@ export const createFilter = (
 export const ALL_MESSAGES = createFilter('*')
 
 /** Returns the canonical text of a filter: equal filters, and only these, have the same text. */
-export const filterKey = (filter: SubscriptionFilter): string =>
-  JSON.stringify([filter.events, filter.types, filter.senders, filter.unnamed])
+export const filterKey = ({ events, types, senders, unnamed }: SubscriptionFilter): string =>
+  JSON.stringify([events, types && [...types], senders && [...senders], unnamed])
 
 /**
  * Returns whether the types and senders of a filter match a message of one of its events. A message without a type or sender does not match
@@ -45,5 +45,5 @@ export const matchesFilter = (
   filter: SubscriptionFilter,
   message: Pick<NewMessage, 'message_type' | 'message_from'>,
 ): boolean =>
-  (filter.types === null || (message.message_type !== null && filter.types.includes(message.message_type))) &&
-  (filter.senders === null || (message.message_from !== null && filter.senders.includes(message.message_from)))
+  (filter.types === null || (message.message_type !== null && filter.types.has(message.message_type))) &&
+  (filter.senders === null || (message.message_from !== null && filter.senders.has(message.message_from)))

@@ -161,7 +161,10 @@ const subscribe = async (
     last_db_id: bounds.last_db_id,
     server_time: new Date().toISOString(),
     events: filter.events,
-    filters: { message_type: filter.types, message_from: filter.senders },
+    filters: {
+      message_type: filter.types && [...filter.types],
+      message_from: filter.senders && [...filter.senders],
+    },
   }
   const reset = start.reset === null ? [] : [encodeResetEvent(start.reset, bounds.first_db_id)]
   if (start.reset !== null) onReset(start.reset)

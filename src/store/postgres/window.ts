@@ -78,7 +78,7 @@ export const windowQuery = (
     ['message_type', filter.types],
     ['message_from', filter.senders],
   ] as const) {
-    if (list !== null) filters.push(`message.${column} = ANY(${addParameter(list.map(escapeNul), 'text[]')})`)
+    if (list !== null) filters.push(`message.${column} = ANY(${addParameter(Array.from(list, escapeNul), 'text[]')})`)
   }
   if (range.search !== undefined) filters.push(`message.body ~* ALL(${addParameter(range.search.patterns, 'text[]')})`)
 

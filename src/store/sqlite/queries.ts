@@ -156,14 +156,15 @@ export const listEvents = (eventIds: readonly string[] | '*'): string => {
 export const isFiltered = ({ types, senders }: SubscriptionFilter): boolean => types !== null || senders !== null
 
 /** Named parameters for the values of one list of a filter. */
-const listNames = (prefix: string, values: readonly string[]) =>
-  values.map((_, index) => namedParam<string>(`${prefix}${index}`))
+const listNames = (prefix: string, values: Iterable<string>) =>
+  Array.from(values, (_, index) => namedParam<string>(`${prefix}${index}`))
 
 /** Returns the named parameters of a filter: e0, e1 … for events, t0 … for types, f0 … for senders. */
 export const selectionParams = (filter: SubscriptionFilter): Record<string, string> => {
   const params: Record<string, string> = {}
-  const add = (prefix: string, values: readonly string[] | '*' | null) => {
-    if (values !== null && values !== '*') for (const [index, value] of values.entries()) params[prefix + index] = value
+  const add = (prefix: string, values: Iterable<string> | '*' | null) => {
+    if (values !== null && values !== '*')
+      for (const [index, value] of [...values].entries()) params[prefix + index] = value
   }
   add('e', filter.events)
   add('t', filter.types)
@@ -173,7 +174,7 @@ export const selectionParams = (filter: SubscriptionFilter): Record<string, stri
 
 /** Returns the shape of a filter. Filters with the same shape share one SQL text, and therefore one prepared statement. */
 export const filterShape = (filter: SubscriptionFilter): string =>
-  `${filter.events === '*' ? '*' : filter.events.length}/${filter.types?.length ?? '-'}/${filter.senders?.length ?? '-'}`
+  `${filter.events === '*' ? '*' : filter.events.length}/${filter.types?.size ?? '-'}/${filter.senders?.size ?? '-'}`
 
 type Direction = 'asc' | 'desc'
 

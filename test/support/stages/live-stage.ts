@@ -45,7 +45,7 @@ export const helloOf = (
   { events, types, senders }: SubscriptionFilter,
   bounds: Pick<HelloData, 'cursor' | 'first_db_id' | 'last_db_id'>,
 ): Buffer => {
-  const filters = { message_type: types, message_from: senders }
+  const filters = { message_type: types && [...types], message_from: senders && [...senders] }
   return encodeHelloEvent({ log_id: 'l', ...bounds, server_time: new Date(0).toISOString(), events, filters }, 1)
 }
 

@@ -164,7 +164,7 @@ class Trial {
 
   async #readBefore(wanted: SubscriptionFilter, before: number, pageLimit: PageLimit): Promise<void> {
     // Rows of other runs are below the base; a read without a filter would include them.
-    const whole = wanted.events === '*' ? createFilter(EVENTS.map(this.#event), wanted.types, wanted.senders) : wanted
+    const whole = wanted.events === '*' ? { ...wanted, events: createFilter(EVENTS.map(this.#event)).events } : wanted
     const page = await this.#log.readBefore(whole, before, pageLimit)
     const below = this.#matching(whole).filter(({ db_id }) => db_id < before)
     const newest = [...below].reverse()

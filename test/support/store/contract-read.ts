@@ -178,10 +178,8 @@ export const checkReading = (test: LogTest): void => {
       const { events, types, senders } = wanted
       const matching = ids.filter((_, n) => {
         const one = made[n]!
-        const typed = types?.includes(one.message_type) ?? true
-        return (
-          typed && (senders?.includes(one.message_from) ?? true) && (events === '*' || events.includes(one.event_id))
-        )
+        const typed = types?.has(one.message_type) ?? true
+        return typed && (senders?.has(one.message_from) ?? true) && (events === '*' || events.includes(one.event_id))
       })
       const text = JSON.stringify(wanted)
       const pages = await walk(log, wanted, 0, { messages: 1_000, bytes: Number.POSITIVE_INFINITY })
