@@ -20,6 +20,9 @@ export const db = new Kysely<SqliteTables>({
 /** A parameter that is bound by its name. */
 export const namedParam = <T = number>(name: string) => sql<T>`${sql.raw(`@${name}`)}`
 
+/** The same, hidden from the planner: SQLite compiles a statement again for each new value of a limit or an indexed column that it sees. */
+const hiddenParam = <T = number>(name: string) => sql<T>`(select ${namedParam<T>(name)})`
+
 /** A parameter that is bound by its position. */
 const positionalParam = sql<never>`?`
 
@@ -148,33 +151,45 @@ export const listEvents = (eventIds: readonly string[] | '*'): string => {
     .where('last_db_id', '<', namedParam('before'))
     .where('messages', '>', sql.lit(0))
     .orderBy('last_db_id', 'desc')
-    .limit(namedParam('limit'))
-  return compileSql(eventIds === '*' ? query : query.where('event_id', 'in', listNames('e', eventIds)))
+    .limit(hiddenParam('limit'))
+  return compileSql(eventIds === '*' ? query : query.where('event_id', 'in', eventNames(eventIds)))
 }
 
 /** True if only some messages of the events match. */
 export const isFiltered = ({ types, senders }: SubscriptionFilter): boolean => types !== null || senders !== null
 
-/** Named parameters for the values of one list of a filter. */
-const listNames = (prefix: string, values: Iterable<string>) =>
-  Array.from(values, (_, index) => namedParam<string>(`${prefix}${index}`))
+/** SQLite joins at most this many SELECTs. */
+const MAX_UNION = 500
 
-/** Returns the named parameters of a filter: e0, e1 … for events, t0 … for types, f0 … for senders. */
-export const selectionParams = (filter: SubscriptionFilter): Record<string, string> => {
-  const params: Record<string, string> = {}
-  const add = (prefix: string, values: Iterable<string> | '*' | null) => {
-    if (values !== null && values !== '*')
-      for (const [index, value] of [...values].entries()) params[prefix + index] = value
+/** Number of parameters for the events of a filter. A power of two, so that clients cannot have a statement compiled for each number. */
+const countEventParams = (events: number): number =>
+  Math.max(events, Math.min(2 ** Math.ceil(Math.log2(events)), MAX_UNION))
+
+const eventNames = (events: readonly string[]) =>
+  Array.from({ length: countEventParams(events.length) }, (_, index) => hiddenParam<string>(`e${index}`))
+
+/** The values of one list of a filter, which is a parameter with JSON. */
+const jsonValues = (name: string) => sql<string>`(select value from json_each(${namedParam<string>(name)}))`
+
+/** Returns the named parameters of a filter: e0, e1 … for events, of which those left over are NULL, `types` and `senders`. */
+export const selectionParams = ({ events, types, senders }: SubscriptionFilter): Record<string, string | null> => {
+  const params: Record<string, string | null> = {
+    ...(types && { types: JSON.stringify([...types]) }),
+    ...(senders && { senders: JSON.stringify([...senders]) }),
   }
-  add('e', filter.events)
-  add('t', filter.types)
-  add('f', filter.senders)
+  if (events !== '*') {
+    for (let index = 0; index < countEventParams(events.length); index++) params[`e${index}`] = events[index] ?? null
+  }
   return params
 }
 
-/** Returns the shape of a filter. Filters with the same shape share one SQL text, and therefore one prepared statement. */
-export const filterShape = (filter: SubscriptionFilter): string =>
-  `${filter.events === '*' ? '*' : filter.events.length}/${filter.types?.size ?? '-'}/${filter.senders?.size ?? '-'}`
+/** Returns the shape of the events of a filter. Queries of the same shape share one SQL text, and therefore one prepared statement. */
+export const eventsShape = (events: SubscriptionFilter['events']): string =>
+  events === '*' ? '*' : String(countEventParams(events.length))
+
+/** Returns the shape of a filter. */
+export const filterShape = ({ events, types, senders }: SubscriptionFilter): string =>
+  `${eventsShape(events)}/${types === null ? '-' : 'types'}/${senders === null ? '-' : 'senders'}`
 
 type Direction = 'asc' | 'desc'
 
@@ -183,7 +198,7 @@ type Direction = 'asc' | 'desc'
  * lazily along the index, while `IN (…)` would sort all rows after the cursor.
  */
 const selectIds = (filter: SubscriptionFilter, direction: Direction) => {
-  const selectEvent = (event: ReturnType<typeof namedParam<string>> | null) => {
+  const selectEvent = (event: ReturnType<typeof hiddenParam<string>> | null) => {
     const base = db
       .selectFrom('message')
       .select('db_id')
@@ -191,7 +206,7 @@ const selectIds = (filter: SubscriptionFilter, direction: Direction) => {
       .where('db_id', '<', namedParam('before'))
     return event === null ? base : base.where('event_id', '=', event)
   }
-  const events = filter.events === '*' ? [null] : listNames('e', filter.events)
+  const events = filter.events === '*' ? [null] : eventNames(filter.events)
   let query = selectEvent(events[0]!)
   for (const event of events.slice(1)) query = query.unionAll(selectEvent(event))
   return query.orderBy('db_id', direction)
@@ -202,24 +217,24 @@ const selectIds = (filter: SubscriptionFilter, direction: Direction) => {
  * window, so that a filter that matches nothing never makes one call scan the whole store.
  */
 export const windowEnd = (filter: SubscriptionFilter, direction: Direction): string =>
-  compileSql(selectIds(filter, direction).limit(sql.lit(1)).offset(namedParam('skip')))
+  compileSql(selectIds(filter, direction).limit(sql.lit(1)).offset(hiddenParam('skip')))
 
 /** The matching messages between @after and @before, at most @limit, in either direction; or only their db_ids. */
 export const windowMessages = (filter: SubscriptionFilter, direction: Direction, columns: 'all' | 'db_id'): string => {
   let query = db.selectFrom('message').select(columns === 'all' ? DELIVERY_COLUMNS : ['db_id' as const])
   if (filter.events === '*' || filter.events.length === 1) {
     query = query.where('db_id', '>', namedParam('after')).where('db_id', '<', namedParam('before'))
-    if (filter.events !== '*') query = query.where('event_id', '=', namedParam<string>('e0'))
+    if (filter.events !== '*') query = query.where('event_id', '=', hiddenParam<string>('e0'))
   } else {
     // If types or senders are filtered, only the window limits the ids; a limit here would apply before the filter.
     const ids = isFiltered(filter)
       ? selectIds(filter, direction)
-      : selectIds(filter, direction).limit(namedParam('limit'))
+      : selectIds(filter, direction).limit(hiddenParam('limit'))
     query = query.where('db_id', 'in', (inner) => inner.selectFrom(ids.as('ids')).select('db_id'))
   }
-  if (filter.types !== null) query = query.where('message_type', 'in', listNames('t', filter.types))
-  if (filter.senders !== null) query = query.where('message_from', 'in', listNames('f', filter.senders))
-  return compileSql(query.orderBy('db_id', direction).limit(namedParam('limit')))
+  if (filter.types !== null) query = query.where('message_type', 'in', jsonValues('types'))
+  if (filter.senders !== null) query = query.where('message_from', 'in', jsonValues('senders'))
+  return compileSql(query.orderBy('db_id', direction).limit(hiddenParam('limit')))
 }
 
 /** Greatest db_id of the store. AUTOINCREMENT's counter is kept when retention deletes the last row. */
@@ -246,5 +261,5 @@ export const selectBounds = (filter: SubscriptionFilter): string => {
       sql<number>`coalesce(max(pruned_db_id), 0)`.as('pruned_db_id'),
       HEAD_DB_ID,
     ])
-  return compileSql(query.where('event_id', 'in', listNames('e', filter.events)))
+  return compileSql(query.where('event_id', 'in', eventNames(filter.events)))
 }

@@ -189,7 +189,7 @@ export class SqliteStore implements MessageStore {
 
   async bounds(filter: SubscriptionFilter): Promise<Bounds> {
     return this.#reading(() => {
-      const key = `bounds ${filter.events === '*' ? '*' : filter.events.length}`
+      const key = `bounds ${queries.eventsShape(filter.events)}`
       const statement = this.#statement(key, () => queries.selectBounds(filter))
       const params = queries.selectionParams({ ...filter, types: null, senders: null })
       return statement.get(params) as Bounds
@@ -199,7 +199,7 @@ export class SqliteStore implements MessageStore {
   async events(limit: number, before: number, eventIds: readonly string[] | '*' = '*'): Promise<EventSummary[]> {
     return this.#reading(() => {
       const filter = createFilter(eventIds)
-      const key = `events ${filter.events === '*' ? '*' : filter.events.length}`
+      const key = `events ${queries.eventsShape(filter.events)}`
       const statement = this.#statement(key, () => queries.listEvents(filter.events))
       const params = queries.selectionParams(filter)
       return statement.all({ ...params, limit, before: before === 0 ? MAX_DB_ID : before }) as EventSummary[]
@@ -253,7 +253,7 @@ export class SqliteStore implements MessageStore {
   /** Returns the first db_id after the window that a filtered call scans, or null if the window reaches the end or nothing is filtered. */
   #windowEnd(filter: SubscriptionFilter, direction: 'asc' | 'desc', after: number, before: number): number | null {
     if (filter.events.length === 0 || !queries.isFiltered(filter)) return null
-    const key = `end ${direction} ${queries.filterShape(filter)}`
+    const key = `end ${direction} ${queries.eventsShape(filter.events)}`
     const statement = this.#statement(key, () => queries.windowEnd(filter, direction))
     const params = queries.selectionParams({ ...filter, types: null, senders: null })
     return (statement.pluck().get({ ...params, after, before, skip: SCAN_WINDOW }) as number | undefined) ?? null

@@ -18,7 +18,13 @@ import { createFilter } from '../../../src/core/subscription-filter.ts'
 import { SCHEMA_VERSION } from '../../../src/store/migrations.ts'
 import { APPLICATION_ID, openConnection, readSchema } from '../../../src/store/sqlite/file.ts'
 import { sharedPaths } from '../../../src/store/sqlite/open-files.ts'
-import { selectBounds } from '../../../src/store/sqlite/queries.ts'
+import {
+  filterShape,
+  selectBounds,
+  selectionParams,
+  windowEnd,
+  windowMessages,
+} from '../../../src/store/sqlite/queries.ts'
 import { StatementCache } from '../../../src/store/sqlite/statement-cache.ts'
 import { SqliteStore } from '../../../src/store/sqlite/store.ts'
 import { suite } from '../../support/harness/suite.ts'
@@ -348,6 +354,54 @@ files('returns the bounds of all events without a scan of events or messages', a
   )
   assert.ok(steps.some((step) => step.includes('event_by_pruning')))
   db.close()
+})
+
+files('filters of any size share a few statements, which read along an index', async () => {
+  const names = (count: number) => Array.from({ length: count }, (_, n) => `n${n}`)
+  const shapes = new Set<string>()
+  for (let count = 1; count <= 400; count++) {
+    for (const types of [null, names(1 + (count % 100))]) {
+      for (const senders of [null, names(1 + (count % 99))]) {
+        shapes.add(filterShape(createFilter(names(count), types, senders)))
+      }
+    }
+  }
+  assert.ok(shapes.size <= 40, `${shapes.size} shapes`)
+  const db = openConnection(await ours(), { readonly: true })
+  for (const filter of ['*', 1, 3, 400].flatMap((count) => {
+    const events = typeof count === 'number' ? names(count) : '*'
+    return [createFilter(events), createFilter(events, ['t', 'u'], ['f'])]
+  })) {
+    const params = { ...selectionParams(filter), after: 0, before: 9, limit: 1, skip: 1 }
+    for (const sql of [windowEnd(filter, 'desc'), windowMessages(filter, 'asc', 'all')]) {
+      const plan = db.prepare(`EXPLAIN QUERY PLAN ${sql}`).all(params) as { detail: string }[]
+      const scans = plan.map(({ detail }) => detail).filter((detail) => /SCAN (message|event)|TEMP B-TREE/.test(detail))
+      assert.equal(scans, [], sql.slice(0, 500))
+    }
+  }
+  db.close()
+})
+
+files('a filter of three events returns each message once, up to the limit', async () => {
+  const log = await openSqlite(newFile(), true)
+  const ids = await store(
+    log,
+    ...['a', 'b', 'c', 'c', 'd', 'a'].map((event_id) => ({ event_id, message_type: 't\0"é' })),
+  )
+  const wanted = ids.filter((_, n) => n !== 4)
+  for (const filter of [createFilter(['a', 'b', 'c']), createFilter(['a', 'b', 'c'], ['t\0"é', 'u'])]) {
+    for (let limit = 1; limit <= 6; limit++) {
+      const page = await log.read(filter, 0, { ...ALL, messages: limit })
+      assert.equal(
+        page.messages.map(({ db_id }) => db_id),
+        wanted.slice(0, limit),
+      )
+      assert.is(page.hasMore, limit < 5)
+    }
+    assert.is(await log.tailCursor(filter, 3), wanted[1])
+    assert.is((await log.bounds(filter)).last_db_id, ids[5])
+  }
+  await log.stop()
 })
 
 const day = 86_400_000
