@@ -1,5 +1,5 @@
 import { filterKey, type SubscriptionFilter } from '../core/subscription-filter.ts'
-import { ReplayBuffer } from './replay-buffer.ts'
+import { ReplayBuffer, type ReplayMemory } from './replay-buffer.ts'
 
 /** Subscribers served per event-loop iteration. */
 const BROADCAST_SLICE = 256
@@ -44,10 +44,10 @@ export class StreamChannel {
   #bufferedAt = 0
 
   /** @param from the replay buffer starts after this db_id */
-  constructor(filter: SubscriptionFilter, from: number) {
+  constructor(filter: SubscriptionFilter, from: number, memory: ReplayMemory) {
     this.filter = filter
     this.key = filterKey(filter)
-    this.buffer = new ReplayBuffer(from)
+    this.buffer = new ReplayBuffer(from, undefined, memory)
   }
 
   get size(): number {
@@ -98,7 +98,7 @@ export class StreamChannel {
   trim(now: number): void {
     const isIdle = !this.#broadcasting && now - this.#lastFrameAt > IDLE_BUFFER_TTL_MS
     const isOld = now - this.#bufferedAt > MAX_BUFFER_AGE_MS
-    if (this.buffer.bytes > 0 && (isIdle || isOld)) this.buffer.clear()
+    if (this.buffer.frames > 0 && (isIdle || isOld)) this.buffer.clear()
   }
 
   #broadcast(): void {
@@ -120,6 +120,8 @@ export class StreamChannel {
       this.#broadcasting = false
       this.#notBefore = now + Math.min(elapsedMs * PAUSE_FACTOR, MAX_PAUSE_MS)
       if (this.#rerun || this.#departures !== departures) this.scheduleBroadcast()
+      // Many channels may hold a different one; subscribers that were blocked read it from the store.
+      else this.buffer.releaseLarge()
     }
     slice()
   }

@@ -5,6 +5,7 @@ import type { ChangeNotifier } from '../store/change-notifier.ts'
 import type { MessageStore } from '../store/store.ts'
 import { StreamChannel } from './channel.ts'
 import { HistoryCache } from './history-cache.ts'
+import type { ReplayMemory } from './replay-buffer.ts'
 import { StreamTimers } from './stream-timers.ts'
 import {
   type SendCounters,
@@ -77,6 +78,7 @@ export class StreamHub {
   readonly #tokens = new Map<Subscriber, StreamToken>()
   readonly #counters: SendCounters = { messages: 0, bytes: 0, pages: 0 }
   readonly #pages: HistoryCache
+  readonly #memory: ReplayMemory = { bytes: 0 }
   readonly #tailer: Tailer
   readonly #timers: StreamTimers
   #stopping = false
@@ -190,7 +192,7 @@ export class StreamHub {
     const key = filterKey(filter)
     const existing = this.#channels.get(key)
     if (existing !== undefined) return existing
-    const channel = this.#tailer.add((from) => new StreamChannel(filter, from), head)
+    const channel = this.#tailer.add((from) => new StreamChannel(filter, from, this.#memory), head)
     const context: SubscriberContext = {
       channel,
       counters: this.#counters,
@@ -237,6 +239,7 @@ export class StreamHub {
     channel.remove(subscriber)
     if (channel.size > 0) return
     this.#channels.delete(channel.key)
+    channel.buffer.clear()
     this.#tailer.remove(channel)
   }
 }

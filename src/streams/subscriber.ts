@@ -127,8 +127,8 @@ export class Subscriber {
     const frames = buffer.framesAfter(this.#cursor)
     if (frames !== null) {
       counters.messages += frames.count
-      this.#cursor = buffer.last
-      this.#lastSent = buffer.last
+      this.#cursor = frames.through
+      this.#lastSent = frames.through
     }
     this.#send(frames)
   }

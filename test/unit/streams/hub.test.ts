@@ -81,6 +81,22 @@ test('a notification during a read is not lost (D1)', async (stage) => {
   await hasIds(follower, ids)
 })
 
+test('a message larger than the replay buffer follows those before it, without a read for each filter', async (stage) => {
+  const followers = await Promise.all(
+    [null, ['t'], ['t', 'u']].map((types) => stage.connect({ wanted: createFilter(['e'], types) })),
+  )
+  await stage.settle()
+  stage.log.reads = 0
+  const body = JSON.stringify({ message_content: 'x'.repeat(300_000) })
+  const ids = await stage.append({ message_type: 't' }, { message_type: 't', body })
+  stage.changes.notify()
+  for (const follower of followers) await hasIds(follower, ids)
+  assert.ok(stage.log.reads <= 2, `${stage.log.reads} reads`)
+  ids.push(...(await stage.append({ message_type: 't' })))
+  stage.changes.notify()
+  for (const follower of followers) await hasIds(follower, ids)
+})
+
 test('a thousand notifications do not cause a thousand reads', async (stage) => {
   const follower = await stage.connect()
   await stage.settle()

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import * as assert from 'uvu/assert'
 import { createFilter } from '../../../src/core/subscription-filter.ts'
 import { StreamChannel } from '../../../src/streams/channel.ts'
-import { ReplayBuffer } from '../../../src/streams/replay-buffer.ts'
+import { ReplayBuffer, type ReplayMemory } from '../../../src/streams/replay-buffer.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { runs } from '../../support/harness/tier.ts'
 
@@ -10,6 +10,15 @@ const MOST = 4_096
 
 /** Creates a frame of this size whose bytes encode its id. */
 const frameOf = (id: number, size: number): Buffer => Buffer.alloc(Math.max(1, size), `<${id}>`)
+
+/** Returns everything after a cursor, in the pieces in which it is handed out. */
+const piecesAfter = (buffer: ReplayBuffer, cursor: number): Buffer[] => {
+  const pieces: Buffer[] = []
+  for (let next = buffer.framesAfter(cursor); next !== null; next = buffer.framesAfter(next.through)) {
+    pieces.push(next.bytes)
+  }
+  return pieces
+}
 
 const operation = fc.oneof(
   {
@@ -43,7 +52,6 @@ replayBuffers(
         const all: { id: number; frame: Buffer }[] = []
         const handed: { bytes: Buffer; copy: Buffer }[] = []
         let last = from
-        let largest = 0
         for (const one of operations) {
           if (one.op === 'clear') {
             buffer.clear()
@@ -57,14 +65,13 @@ replayBuffers(
             buffer.append(id, frame)
             // A known id is skipped.
             if (one.gap > 0) all.push({ id, frame })
-            if (one.gap > 0) largest = Math.max(largest, frame.length)
             last = id
           } else {
             const cursor = Math.max(buffer.startsAfter, last - one.back)
             const expected = Buffer.concat(all.filter(({ id }) => id > cursor).map(({ frame }) => frame))
-            const bytes = buffer.framesAfter(cursor)?.bytes ?? null
-            assert.is(bytes?.toString('latin1') ?? '', expected.toString('latin1'), `after ${cursor}`)
-            if (bytes !== null) handed.push({ bytes, copy: Buffer.from(bytes) })
+            const pieces = piecesAfter(buffer, cursor)
+            assert.is(Buffer.concat(pieces).toString('latin1'), expected.toString('latin1'), `after ${cursor}`)
+            for (const bytes of pieces) handed.push({ bytes, copy: Buffer.from(bytes) })
           }
           assert.is(buffer.last, last)
           assert.ok(buffer.startsAfter <= last)
@@ -73,7 +80,7 @@ replayBuffers(
             all.filter(({ id }) => id > buffer.startsAfter).length,
             'whatever is behind `from` is there',
           )
-          assert.ok(buffer.bytes <= Math.max(MOST, MOST / 2 + largest), `${buffer.bytes} bytes`)
+          assert.ok(buffer.bytes <= 1.5 * MOST, `${buffer.bytes} bytes`)
           for (const { bytes, copy } of handed)
             assert.ok(bytes.equals(copy), 'bytes that a socket may hold are never written over')
         }
@@ -101,14 +108,36 @@ replayBuffers('starts small, and discards at most its oldest half', () => {
   assert.is(buffer.startsAfter, 5_000 - buffer.frames)
 })
 
-replayBuffers('holds an SSE event that is larger than itself', () => {
+replayBuffers('hands out an SSE event that is larger than itself without a copy', () => {
   const buffer = new ReplayBuffer(0, MOST)
+  const large = frameOf(2, 10 * MOST)
   buffer.append(1, frameOf(1, 100))
-  buffer.append(2, frameOf(2, 10 * MOST))
-  assert.ok(buffer.framesAfter(Math.max(1, buffer.startsAfter))!.bytes.equals(frameOf(2, 10 * MOST)))
+  buffer.append(2, large)
+  assert.equal(piecesAfter(buffer, 0), [frameOf(1, 100), large])
+  assert.is(buffer.framesAfter(1)!.bytes, large, 'all channels share its bytes')
+  assert.ok(buffer.bytes <= MOST, `${buffer.bytes} bytes`)
   buffer.append(3, frameOf(3, 100))
-  assert.ok(buffer.framesAfter(2)!.bytes.equals(frameOf(3, 100)))
-  assert.ok(buffer.bytes <= MOST, 'and lets it go with the next')
+  assert.equal([buffer.startsAfter, ...piecesAfter(buffer, 2)], [2, frameOf(3, 100)])
+  buffer.append(4, large)
+  buffer.releaseLarge()
+  assert.equal([buffer.bytes, buffer.frames, buffer.startsAfter, buffer.last], [0, 0, 4, 4])
+})
+
+replayBuffers('the buffers of all channels together stay within their memory, and still have the newest event', () => {
+  const memory: ReplayMemory = { bytes: 0 }
+  const buffers = Array.from({ length: 1_000 }, () => new ReplayBuffer(0, undefined, memory))
+  for (let id = 1; id <= 4; id++) {
+    const frame = frameOf(id, 60_000)
+    for (const buffer of buffers) {
+      buffer.append(id, frame)
+      assert.is(buffer.framesAfter(id - 1)!.bytes.length, frame.length)
+    }
+  }
+  const sum = buffers.reduce((bytes, buffer) => bytes + buffer.bytes, 0)
+  assert.is(memory.bytes, sum)
+  assert.ok(sum <= 65 * 1024 * 1024, `${sum} bytes`)
+  for (const buffer of buffers) buffer.clear()
+  assert.is(memory.bytes, 0)
 })
 
 replayBuffers('a page of history is never cut', () => {
@@ -118,7 +147,7 @@ replayBuffers('a page of history is never cut', () => {
 })
 
 replayBuffers('an idle channel releases the memory of its buffer', () => {
-  const channel = new StreamChannel(createFilter(['e']), 0)
+  const channel = new StreamChannel(createFilter(['e']), 0, { bytes: 0 })
   channel.append(1, frameOf(1, 100_000))
   const now = performance.now()
   channel.trim(now + 9_000)
