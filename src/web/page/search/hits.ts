@@ -81,7 +81,7 @@ export const MessageHits = ({ children, ...search }: MessageHitsProps): View => 
       </div>
       <p class=${is === 'failed' ? 'problem' : 'faint'} id="hits-status" role="status">${statusOf(result)}</p>
       ${note !== '' && html`<p class="faint" id="hits-filter">${note}</p>`}
-      ${indexed < 1 && html`<p class="faint" id="hits-building">${t('building', { n: Math.floor(indexed * 100) })}</p>`}
+      ${indexed < 1 && html`<p class="faint" id="hits-building">${t('building')}</p>`}
       ${
         hits.length > 0 &&
         html`<ol class="hit-list">
