@@ -475,19 +475,22 @@ class Publisher:
             item = None
             try:
                 with self.changed:
-                    item = self.store.first() if not self.closing else None
-                    if item is None and not self.closing:
-                        self.changed.wait(1)
                     if self.closing:
                         break
+                    item = self.store.first()
+                    if item is None:
+                        self.changed.wait(1)
                 if item is None:
                     self.keep_alive()
                     continue
                 self.publish(item)
                 self.settle(item)
                 attempt = 0
-            except PublishError as error:
+            except Exception as error:
+                # Without this thread nothing would be sent any more, so no error may end it.
                 attempt += 1
+                if not isinstance(error, PublishError):
+                    error = PublishError("outbox_unwritable", "%s: %s." % (type(error).__name__, error))
                 self.meet(item, error, attempt)
         self.drop()
 
