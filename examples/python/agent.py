@@ -29,6 +29,7 @@ import argparse
 import collections
 import contextlib
 import json
+import logging
 import math
 import os
 import random
@@ -391,7 +392,9 @@ class Publisher:
     """Publishes from any thread; one thread of its own talks to RabbitMQ and sends one message after the other."""
 
     def __init__(self, url=None, exchange=None, outbox=None, max_queued=10_000, send_timeout=10.0, on_fault=None):
-        """on_fault: called with each PublishError that keeps messages waiting; it is not raised anywhere else then."""
+        """on_fault: called with each PublishError that keeps messages waiting; it is not raised anywhere else then.
+        What on_fault itself raises is logged.
+        """
         self.exchange = exchange or setting("RABBITMQ_EXCHANGE", "deepsoc_notifications_exchange")
         self.most_bytes = int(setting("MAX_MESSAGE_BYTES", "1048576"))
         self.send_timeout = send_timeout
@@ -577,7 +580,7 @@ class Publisher:
                     return
                 except sqlite3.Error as fault:
                     # Sent again after a restart, at worst, and stored once.
-                    self.on_fault(PublishError("outbox_unwritable", "%s." % fault))
+                    self.report(PublishError("outbox_unwritable", "%s." % fault))
                     if self.closing:
                         return
                     self.changed.wait(1)
@@ -591,13 +594,19 @@ class Publisher:
             self.settle(item, error)
             if told:
                 return
-        self.on_fault(error)
+        self.report(error)
         if error.code == "message_too_large":
             return
         pause = min(5.0, 0.1 * 2 ** min(attempt, 10)) * random.uniform(0.5, 1)
         with self.changed:
             if not self.closing:
                 self.changed.wait_for(lambda: self.closing, pause)
+
+    def report(self, error):
+        try:
+            self.on_fault(error)
+        except (Exception, SystemExit):
+            logging.getLogger(__name__).exception("on_fault has failed.")
 
 
 def messages_of(options, lines):

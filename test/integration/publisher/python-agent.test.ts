@@ -105,27 +105,35 @@ const runPython = (code: string, ...args: string[]) =>
 const agentOf = (options: Partial<AgentOptions>): Agent =>
   pythonAgent({ url: broker.url, exchange: names.exchange, outbox: '-', count: 1, ...options })
 
-/** An outbox of one message whose first read fails. Arguments: URL, exchange, outbox. Prints what is queued, and the faults. */
+/**
+ * One read of the outbox fails for each error that `on_fault` raises. Arguments: URL, exchange, outbox, errors. Prints
+ * what is queued, and the faults.
+ */
 const FAILED_READ = `
-import sqlite3, sys, time
+import builtins, sqlite3, sys, time
 import agent
 
-class Outbox(agent.Outbox):
-    failures = 1
+raised = sys.argv[4:]
+faults = []
 
+class Outbox(agent.Outbox):
     def first(self):
-        if self.failures > 0:
-            self.failures -= 1
+        if len(raised) > 0:
             raise sqlite3.OperationalError("disk I/O error")
         return super().first()
 
+def on_fault(error):
+    faults.append(error.code)
+    name = raised.pop(0)
+    if name != "none":
+        raise getattr(builtins, name)
+
 agent.Outbox = Outbox
-faults = []
-publisher = agent.Publisher(*sys.argv[1:], on_fault=faults.append)
+publisher = agent.Publisher(*sys.argv[1:4], on_fault=on_fault)
 publisher.send({"event_id": "e", "message_id": "m"})
 while publisher.queued > 0 and publisher.thread.is_alive():
     time.sleep(0.01)
-print(publisher.queued, *(fault.code for fault in faults))
+print(publisher.queued, *faults)
 `
 
 /** Runs Python where it can import the example. */
@@ -274,9 +282,17 @@ test('an outbox is emptied after a kill -9 of the agent, and no second agent ope
 
 test('an outbox that cannot be read for a moment is reported, and its messages are sent', async () => {
   await declareQueue(broker.url, names)
-  const { stdout, stderr } = await runPython(['-c', FAILED_READ, broker.url, names.exchange, outbox])
+  const { stdout, stderr } = await runPython(['-c', FAILED_READ, broker.url, names.exchange, outbox, 'none'])
   assert.is(stdout.trim(), '0 outbox_unwritable', stderr)
   assert.is((await takeAll(broker.url, names.queue)).length, 1)
+})
+
+test('an on_fault that raises is logged, and the messages are sent', async () => {
+  await declareQueue(broker.url, names)
+  const args = ['-c', FAILED_READ, broker.url, names.exchange, outbox, 'SystemExit', 'RuntimeError']
+  const { stdout, stderr } = await runPython(args)
+  assert.is(stdout.trim(), '0 outbox_unwritable outbox_unwritable', stderr)
+  assert.match(stderr, 'RuntimeError')
 })
 
 test.run()
