@@ -514,7 +514,10 @@ class Publisher:
             # In a cluster a channel can get a nack for every message after the leader of the queue has died; another one does not.
             self.drop()
             raise PublishError("publish_nacked", "RabbitMQ refused the message.", "refused") from error
-        except (pika.exceptions.AMQPError, OSError) as error:
+        except PublishError:
+            raise
+        except Exception as error:
+            # pika also lets errors through that are not its own, such as UnicodeError for a host name.
             self.drop()
             raise self.name(error) from error
 
@@ -537,7 +540,7 @@ class Publisher:
             return
         try:
             self.connection.process_data_events(0)
-        except (pika.exceptions.AMQPError, OSError):
+        except Exception:
             self.drop()
 
     def drop(self):
@@ -545,7 +548,7 @@ class Publisher:
         try:
             if connection is not None and connection.is_open:
                 connection.close()
-        except (pika.exceptions.AMQPError, OSError):
+        except Exception:
             # It is gone, which is what was wanted.
             pass
 

@@ -204,6 +204,7 @@ test('errors have the codes of the TypeScript library', async () => {
   try {
     const cases: [Partial<AgentOptions>, string][] = [
       [{ url: NOWHERE }, 'broker_unreachable'],
+      [{ url: 'amqp://mq..example' }, 'broker_unreachable'],
       [{ url: wrong.href }, 'broker_auth_failed'],
       [{}, 'exchange_missing'],
     ]
