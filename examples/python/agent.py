@@ -248,6 +248,9 @@ class Memory:
             waiting.error = error
             waiting.done.set()
 
+    def remove_taken(self):
+        return False
+
     def give_up(self, waiting):
         if waiting in self.waiting:
             self.waiting.remove(waiting)
@@ -303,6 +306,9 @@ class Outbox:
             raise PublishError("outbox_not_ours" if foreign else "outbox_unwritable", "%s: %s." % (path, error)) from error
         self.count, last = self.db.execute("SELECT count(*), max(seq) FROM outbox").fetchone()
         self.seq = last or 0
+        # Confirmed or refused, and not removed from the file yet: (seq, error).
+        self.taken = collections.deque()
+        self.taken_up_to = 0
         self.identity = self.identify()
         self.wal_size = os.path.getsize(path + "-wal")
 
@@ -359,30 +365,43 @@ class Outbox:
         self.count += 1
 
     def first(self):
-        try:
-            row = self.db.execute("SELECT seq, message_id, routing_key, body FROM outbox ORDER BY seq LIMIT 1").fetchone()
-        except sqlite3.Error as error:
-            raise PublishError("outbox_unwritable", "%s: %s." % (self.path, error)) from error
+        query = "SELECT seq, message_id, routing_key, body FROM outbox WHERE seq > ? ORDER BY seq LIMIT 1"
+        row = self.db.execute(query, (self.taken_up_to,)).fetchone()
         return Item(*row) if row else None
 
     def sending(self, item):
         pass
 
     def take(self, item, error=None):
+        self.taken_up_to = item.seq
+        self.taken.append((item.seq, error))
+        self.count -= 1
+
+    def remove_taken(self):
+        """Removes one taken message from the file: all at once could need more space than a full disk has. Raises sqlite3.Error.
+
+        @returns whether there was one
+        """
+        if not self.taken:
+            return False
+        seq, error = self.taken[0]
         self.db.execute("BEGIN IMMEDIATE")
         try:
             if error is not None:
                 self.db.execute(
                     "INSERT INTO refused (event_id, message_id, routing_key, body, reason, refused_at)"
                     " SELECT event_id, message_id, routing_key, body, ?, datetime() FROM outbox WHERE seq = ?",
-                    (str(error), item.seq),
+                    (str(error), seq),
                 )
-            self.db.execute("DELETE FROM outbox WHERE seq = ?", (item.seq,))
+            self.db.execute("DELETE FROM outbox WHERE seq = ?", (seq,))
             self.db.execute("COMMIT")
         except sqlite3.Error:
-            self.db.execute("ROLLBACK")
+            # A full disk has ended the transaction already.
+            if self.db.in_transaction:
+                self.db.execute("ROLLBACK")
             raise
-        self.count -= 1
+        self.taken.popleft()
+        return True
 
     def close(self):
         self.db.close()
@@ -410,6 +429,7 @@ class Publisher:
         self.changed = threading.Condition()
         self.fault = None
         self.closing = False
+        self.remove_at = 0.0
         self.connection = None
         self.channel = None
         self.thread = threading.Thread(target=self.run, name="publisher", daemon=True)
@@ -477,6 +497,7 @@ class Publisher:
         while True:
             item = None
             try:
+                self.remove_taken()
                 with self.changed:
                     if self.closing:
                         break
@@ -574,19 +595,22 @@ class Publisher:
         return PublishError("broker_unreachable", text, "unknown")
 
     def settle(self, item, error=None):
-        while True:
-            with self.changed:
-                try:
-                    self.store.take(item, error)
-                    self.fault = None
-                    self.changed.notify_all()
-                    return
-                except sqlite3.Error as fault:
-                    # Sent again after a restart, at worst, and stored once.
-                    self.report(PublishError("outbox_unwritable", "%s." % fault))
-                    if self.closing:
-                        return
-                    self.changed.wait(1)
+        with self.changed:
+            self.store.take(item, error)
+            self.fault = None
+            self.changed.notify_all()
+
+    def remove_taken(self):
+        """A failure holds back no message: it is retried a second later, and after a restart what is left is sent again."""
+        try:
+            removed = time.monotonic() >= self.remove_at
+            while removed:
+                with self.changed:
+                    removed = self.store.remove_taken()
+        except sqlite3.Error as error:
+            self.remove_at = time.monotonic() + 1
+            if not self.closing:
+                self.report(PublishError("outbox_unwritable", "%s." % error))
 
     def meet(self, item, error, attempt):
         """A refusal is told to the caller who waits; in an outbox the message keeps its place and is sent again."""

@@ -27,6 +27,7 @@ import {
   sharedBroker,
   uniqueNames,
 } from '../../support/servers/rabbitmq.ts'
+import { mountTinyDisk, noTinyDisk } from '../../support/servers/tiny-disk.ts'
 
 const test = suite('python-agent')
 
@@ -134,6 +135,62 @@ publisher.send({"event_id": "e", "message_id": "m"})
 while publisher.queued > 0 and publisher.thread.is_alive():
     time.sleep(0.01)
 print(publisher.queued, *faults)
+`
+
+/**
+ * RabbitMQ is away until the disk is full, and then refuses the second message for good. Arguments: URL, exchange,
+ * outbox, file to fill the disk with. Prints how many messages were accepted and are queued, and once the disk has space
+ * again, how many rows are in the outbox and what was refused.
+ */
+const FULL_DISK = `
+import os, sys, time
+import pika
+import agent
+
+url, exchange, outbox, filler = sys.argv[1:]
+queued = []
+
+class Publisher(agent.Publisher):
+    def publish(self, item):
+        if item.message_id == "m-1":
+            raise agent.PublishError("message_too_large", "Too large.", "refused")
+        super().publish(item)
+
+def on_fault(error):
+    if error.code == "outbox_unwritable":
+        queued.append(publisher.queued)
+
+with open(filler, "wb") as file:
+    file.write(bytes(786432))
+publisher = Publisher("${NOWHERE}", exchange, outbox, on_fault=on_fault)
+accepted = 0
+try:
+    while True:
+        publisher.send({"event_id": "e", "message_id": "m-%d" % accepted, "n": accepted, "text": "x" * 4000})
+        accepted += 1
+except agent.PublishError:
+    pass
+with open(filler, "ab", buffering=0) as file:
+    size = 65536
+    while size > 0:
+        try:
+            file.write(bytes(size))
+        except OSError:
+            size //= 2
+publisher.nodes = [pika.URLParameters(url)]
+# With five faults in a row at the same number, nothing is sent any more.
+while publisher.queued > 0 and (len(queued) < 5 or len(set(queued[-5:])) > 1):
+    time.sleep(0.01)
+print(accepted, publisher.queued, flush=True)
+if publisher.queued == 0:
+    os.remove(filler)
+    rows = 1
+    while rows > 0:
+        time.sleep(0.01)
+        with publisher.changed:
+            rows = publisher.store.db.execute("SELECT count(*) FROM outbox").fetchone()[0]
+    print(rows, *(publisher.store.db.execute("SELECT message_id, reason FROM refused").fetchone()))
+publisher.close()
 `
 
 /** Runs Python where it can import the example. */
@@ -295,5 +352,30 @@ test('an on_fault that raises is logged, and the messages are sent', async () =>
   assert.is(stdout.trim(), '0 outbox_unwritable outbox_unwritable', stderr)
   assert.match(stderr, 'RuntimeError')
 })
+
+const without = noTinyDisk()
+if (without !== null) test.skip('a full disk holds back nothing that is in the outbox', without)
+else {
+  test('a full disk holds back nothing that is in the outbox', async () => {
+    await declareQueue(broker.url, names)
+    const disk = mountTinyDisk(1_048_576)
+    try {
+      const files = ['agent.db', 'filler'].map((name) => join(disk.dir, name))
+      const { stdout, stderr } = await runPython(['-c', FULL_DISK, broker.url, names.exchange, ...files])
+      const [counts, emptied] = stdout.trim().split('\n')
+      const [accepted, queued] = counts!.split(' ').map(Number)
+      assert.ok(accepted! > 2, stderr)
+      assert.is(queued, 0, `${queued} of ${accepted} messages are not sent`)
+      assert.match(emptied!, /^0 m-1 message_too_large: /)
+      const sent = Array.from({ length: accepted! }, (_, n) => n).filter((n) => n !== 1)
+      assert.equal(
+        (await takeAll(broker.url, names.queue)).map(({ n }) => n),
+        sent,
+      )
+    } finally {
+      await disk.dispose()
+    }
+  })
+}
 
 test.run()
