@@ -395,23 +395,25 @@ class Outbox:
                 raise BridgeError("outbox_full", "%d messages wait in %s." % (MAX_QUEUED, self.path))
             insert(db, item)
 
-    def first(self, limit):
-        """The oldest messages, as [(seq, Item)]."""
+    def first(self, limit, after=0):
+        """The oldest messages with a greater seq, as [(seq, Item)]."""
         with self.transaction() as db:
             rows = db.execute(
-                "SELECT seq, message_id, exchange, routing_key, body FROM outbox ORDER BY seq LIMIT ?", (limit,)
+                "SELECT seq, message_id, exchange, routing_key, body FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit)
             ).fetchall()
         return [(seq, Item(*rest)) for seq, *rest in rows]
 
-    def remove(self, sent, refused):
-        """@param refused [(seq, reason)], kept in another table"""
+    def remove(self, done):
+        """@param done reasons by (seq, message_id): in a file that was replaced, a seq can be that of another message"""
         with self.transaction() as db:
-            for seq, reason in refused:
-                db.execute(
-                    "INSERT INTO refused SELECT message_id, routing_key, body, ?, datetime() FROM outbox WHERE seq = ?",
-                    (reason, seq),
-                )
-            db.executemany("DELETE FROM outbox WHERE seq = ?", [(seq,) for seq in sent + [seq for seq, _ in refused]])
+            for (seq, message_id), reason in done.items():
+                if reason is not None:
+                    db.execute(
+                        "INSERT INTO refused SELECT message_id, routing_key, body, ?, datetime() FROM outbox"
+                        " WHERE seq = ? AND message_id = ?",
+                        (reason, seq, message_id),
+                    )
+            db.executemany("DELETE FROM outbox WHERE seq = ? AND message_id = ?", list(done))
 
     def close(self):
         with self.lock:
@@ -672,6 +674,8 @@ class Bridge(threading.Thread):
         self.log_again_at = 0.0
         self.attempt = 0
         self.retry_at = 0.0
+        # (seq, message_id) of what was published, or refused for a reason, and could not be removed from the outbox yet.
+        self.done = {}
 
     def run(self):
         silence_pika(self.name)
@@ -720,26 +724,37 @@ class Bridge(threading.Thread):
         """Publishes some messages. @returns whether there were any; null while it waits for the next attempt"""
         if time.monotonic() < self.retry_at:
             return None
-        sent, refused = [], []
         try:
-            for seq, item in self.outbox.first(100):
-                try:
-                    self.sender.publish(item)
-                    sent.append(seq)
-                except BridgeError as error:
-                    if not error.is_final:
-                        raise
-                    logger.error("Message %s was refused: %s", item.message_id, error)
-                    refused.append((seq, str(error)))
-        except BridgeError:
+            try:
+                count = self.publish_some()
+            finally:
+                self.remove_done()
+        except Exception:
             self.attempt += 1
             self.retry_at = time.monotonic() + min(5.0, 0.1 * 2 ** min(self.attempt, 10)) * random.uniform(0.5, 1)
             raise
-        finally:
-            if sent or refused:
-                self.outbox.remove(sent, refused)
         self.attempt = 0
-        return len(sent) + len(refused) > 0
+        return count > 0
+
+    def publish_some(self):
+        """@returns how many"""
+        items = self.outbox.first(100, after=max((seq for seq, _ in self.done), default=0))
+        for seq, item in items:
+            reason = None
+            try:
+                self.sender.publish(item)
+            except BridgeError as error:
+                if not error.is_final:
+                    raise
+                logger.error("Message %s was refused: %s", item.message_id, error)
+                reason = str(error)
+            self.done[seq, item.message_id] = reason
+        return len(items)
+
+    def remove_done(self):
+        if self.done:
+            self.outbox.remove(self.done)
+            self.done.clear()
 
     def stop(self):
         """Ends the thread, so that another process takes over. DeepSOC need not call it."""

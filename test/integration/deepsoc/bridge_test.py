@@ -257,7 +257,7 @@ class BridgeTest(unittest.TestCase):
 
     def test_what_a_process_that_was_killed_had_published_is_published_again_with_an_equal_body(self):
         rows = self.write(*[{"message_type": "note"} for _ in range(5)])
-        self.outbox.remove = lambda sent, refused: None
+        self.outbox.remove = lambda done: None
         self.bridge.copy()
         self.bridge.send()
         with Session(self.engine) as session:
@@ -324,6 +324,35 @@ class BridgeTest(unittest.TestCase):
         ((message_id, reason),) = self.rows_of("SELECT message_id, reason FROM refused")
         self.assertEqual(message_id, "row 2")
         self.assertIn("row_unreadable", reason)
+
+    def test_while_the_outbox_cannot_be_written_each_message_is_published_once_and_all_get_their_turn(self):
+        count = 250
+        self.write(*[{"message_type": "note"} for _ in range(count)])
+        self.bridge.copy()
+        too_large = bridge.BridgeError("message_too_large", "Too large.", is_final=True)
+        refused = []
+
+        def fault(item):
+            if json.loads(item.body)["id"] == 2:
+                refused.append(2)
+                return too_large
+
+        self.sender.fault = fault
+        # As a full disk: the file can be read, and no row can be deleted.
+        db = sqlite3.connect(self.path)
+        db.execute("CREATE TRIGGER full BEFORE DELETE ON outbox BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END")
+        for _ in range(5):
+            self.bridge.attempt_step(self.bridge.send)
+            self.assertEqual(self.bridge.faults, {"send": "outbox_unwritable"})
+            self.assertGreater(self.bridge.retry_at, 0.0)
+            self.bridge.retry_at = 0.0
+        self.assertEqual(self.ids(), [n for n in range(1, count + 1) if n != 2])
+        self.assertEqual(self.outbox.count(), count)
+        db.execute("DROP TRIGGER full")
+        db.close()
+        self.work()
+        self.assertEqual((self.outbox.count(), len(self.sender.taken), refused), (0, count - 1, [2]))
+        self.assertEqual(self.rows_of("SELECT count(*) FROM refused"), [(1,)])
 
     def test_a_message_that_rabbitmq_refuses_for_good_is_set_apart_and_the_others_are_published(self):
         self.write(*[{"message_type": "note"} for _ in range(3)])
