@@ -590,7 +590,9 @@ class Sender:
         """Returns when RabbitMQ has confirmed the message. @throws BridgeError"""
         try:
             channel = self.open()
-        except (pika.exceptions.AMQPError, OSError) as error:
+        except BridgeError:
+            raise
+        except Exception as error:
             self.drop()
             fault = to_bridge_error(error)
             # Nothing was sent, so that no message is at fault.
@@ -610,7 +612,7 @@ class Sender:
             # In a cluster, one channel can get a nack for every message after the leader of the queue has died.
             self.drop()
             raise BridgeError("publish_nacked", "RabbitMQ refused the message.") from error
-        except (pika.exceptions.AMQPError, OSError) as error:
+        except Exception as error:
             self.drop()
             raise to_bridge_error(error) from error
 
@@ -646,7 +648,8 @@ class Sender:
         try:
             if self.connection is not None:
                 self.connection.process_data_events(0)
-        except (pika.exceptions.AMQPError, OSError):
+        except Exception:
+            # Not only pika's own errors: any other one would end the thread of the bridge.
             self.drop()
 
     def drop(self):
@@ -654,7 +657,7 @@ class Sender:
         try:
             if connection is not None and connection.is_open:
                 connection.close()
-        except (pika.exceptions.AMQPError, OSError):
+        except Exception:
             # It is gone, which was the purpose.
             pass
 

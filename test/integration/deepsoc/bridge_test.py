@@ -566,6 +566,8 @@ class BridgeTest(unittest.TestCase):
             (errors.StreamLostError("certificate verify failed"), "broker_tls_failed"),
             (errors.AMQPConnectionError(), "broker_unreachable"),
             (ConnectionResetError(), "broker_unreachable"),
+            # pika lets it through for a host name.
+            (UnicodeError(), "broker_unreachable"),
         )
         for at in ("queue_declare", "basic_publish"):
             for error, code in cases:
@@ -581,6 +583,18 @@ class BridgeTest(unittest.TestCase):
                 self.assertEqual(raised.exception.is_final, at == "basic_publish" and code == "message_too_large", code)
                 # The next attempt opens another connection.
                 self.assertIsNone(sender.channel)
+
+    def test_no_error_of_an_idle_connection_gets_out_of_the_sender(self):
+        sender = bridge.Sender()
+        sender.connection = connection = unittest.mock.MagicMock()
+        connection.process_data_events.side_effect = connection.close.side_effect = AssertionError("pika")
+        raised = None
+        try:
+            sender.keep_alive()
+        except AssertionError as error:
+            raised = error
+        self.assertIsNone(raised)
+        self.assertIsNone(sender.connection)
 
     def test_the_nodes_of_a_cluster_are_tried_in_turn(self):
         os.environ["RABBITMQ_URL"] = "amqps://u:a%2Cb@mq1,mq2:5673/v?socket_timeout=3"
