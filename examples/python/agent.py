@@ -416,7 +416,7 @@ class Publisher:
         """
         self.exchange = exchange or setting("RABBITMQ_EXCHANGE", "deepsoc_notifications_exchange")
         self.most_bytes = int(setting("MAX_MESSAGE_BYTES", "1048576"))
-        self.send_timeout = send_timeout
+        self.send_timeout = threading.TIMEOUT_MAX if send_timeout is None else min(threading.TIMEOUT_MAX, send_timeout)
         self.on_fault = on_fault or (lambda error: None)
         self.nodes = [pika.URLParameters(one) for one in split_hosts(url or broker_url())]
         for node in self.nodes:
@@ -464,7 +464,7 @@ class Publisher:
         deadline = time.monotonic() + timeout
         with self.changed:
             while len(self.store) > 0 and time.monotonic() < deadline:
-                self.changed.wait(min(deadline - time.monotonic(), threading.TIMEOUT_MAX))
+                self.changed.wait(min(threading.TIMEOUT_MAX, deadline - time.monotonic()))
             self.closing = True
             self.changed.notify_all()
         self.thread.join(2)

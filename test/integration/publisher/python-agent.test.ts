@@ -193,6 +193,21 @@ if publisher.queued == 0:
 publisher.close()
 `
 
+/** Limits of time that Python's locks do not take. Arguments: URL, exchange, outbox. Prints what is left after each close. */
+const NO_LIMITS = `
+import sys, threading
+import agent
+
+url, exchange, outbox = sys.argv[1:]
+for timeout in (float("inf"), threading.TIMEOUT_MAX * 2):
+    publisher = agent.Publisher(url, exchange, send_timeout=timeout)
+    publisher.send({"event_id": "e"})
+    print(publisher.close(timeout))
+    publisher = agent.Publisher(url, exchange, outbox)
+    publisher.send({"event_id": "e"})
+    print(publisher.close(timeout))
+`
+
 /** Runs Python where it can import the example. */
 const runPython = (args: string[], env: Record<string, string> = {}, input = '') =>
   new Promise<{ code: number | null; stdout: string; stderr: string }>((resolve, reject) => {
@@ -351,6 +366,12 @@ test('an on_fault that raises is logged, and the messages are sent', async () =>
   const { stdout, stderr } = await runPython(args)
   assert.is(stdout.trim(), '0 outbox_unwritable outbox_unwritable', stderr)
   assert.match(stderr, 'RuntimeError')
+})
+
+test('a limit of time may be infinite', async () => {
+  await declareQueue(broker.url, names)
+  const { stdout, stderr } = await runPython(['-c', NO_LIMITS, broker.url, names.exchange, outbox])
+  assert.is(stdout, '0\n'.repeat(4), stderr)
 })
 
 const without = noTinyDisk()
