@@ -256,7 +256,11 @@ class Memory:
             self.waiting.remove(waiting)
 
     def close(self):
-        pass
+        while self.waiting:
+            waiting = self.waiting.popleft()
+            delivery_status = "unknown" if waiting.started else "not_sent"
+            waiting.error = PublishError("publisher_closed", "close() was called.", delivery_status)
+            waiting.done.set()
 
 
 def create_private(path):

@@ -208,6 +208,27 @@ for timeout in (float("inf"), threading.TIMEOUT_MAX * 2):
     print(publisher.close(timeout))
 `
 
+/** Closed while a call waits. Arguments: URL, exchange. Prints the code of that call. */
+const CLOSED = `
+import sys, threading, time
+import agent
+
+publisher = agent.Publisher(*sys.argv[1:], send_timeout=30)
+
+def send():
+    try:
+        publisher.send({"event_id": "e"})
+    except agent.PublishError as error:
+        print(error.code, error.delivery_status)
+
+thread = threading.Thread(target=send)
+thread.start()
+while publisher.queued == 0:
+    time.sleep(0.01)
+publisher.close(0)
+thread.join()
+`
+
 /** Runs Python where it can import the example. */
 const runPython = (args: string[], env: Record<string, string> = {}, input = '') =>
   new Promise<{ code: number | null; stdout: string; stderr: string }>((resolve, reject) => {
@@ -372,6 +393,11 @@ test('a limit of time may be infinite', async () => {
   await declareQueue(broker.url, names)
   const { stdout, stderr } = await runPython(['-c', NO_LIMITS, broker.url, names.exchange, outbox])
   assert.is(stdout, '0\n'.repeat(4), stderr)
+})
+
+test('close ends the calls that wait', async () => {
+  const { stdout, stderr } = await runPython(['-c', CLOSED, NOWHERE, names.exchange])
+  assert.is(stdout, 'publisher_closed not_sent\n', stderr)
 })
 
 const without = noTinyDisk()
