@@ -478,7 +478,7 @@ class Publisher:
         return left
 
     def wait_for(self, waiting):
-        if not waiting.done.wait(min(self.send_timeout, threading.TIMEOUT_MAX)):
+        if not waiting.done.wait(self.send_timeout):
             with self.changed:
                 self.store.give_up(waiting)
                 if not waiting.done.is_set():

@@ -70,39 +70,6 @@ const openOutbox = (file: string) =>
     encoding: 'utf8',
   })
 
-/** Inserts a message that cannot be read into a new outbox, and prints the errors until the publisher has met it twice. */
-const UNREADABLE = `
-import sqlite3, sys, time
-import agent
-agent.Outbox(sys.argv[1], 10).close()
-db = sqlite3.connect(sys.argv[1], isolation_level=None)
-db.execute("INSERT INTO outbox VALUES (1, 'e', CAST(x'ff' AS TEXT), 'k', x'7b7d')")
-db.close()
-errors = []
-publisher = agent.Publisher(url=sys.argv[2], outbox=sys.argv[1], on_fault=lambda error: errors.append(error.code))
-while publisher.thread.is_alive() and len(errors) < 2:
-    time.sleep(0.01)
-print(*errors[:2])
-`
-
-/** Publishes a message without any time limit, and prints how many are left. */
-const UNLIMITED = `
-import math, sys
-import agent
-publisher = agent.Publisher(url=sys.argv[1], exchange=sys.argv[2], send_timeout=math.inf)
-publisher.send({"event_id": "e", "n": 0})
-publisher.close(math.inf)
-with agent.Publisher(url=sys.argv[1], exchange=sys.argv[2], outbox=sys.argv[3]) as publisher:
-    publisher.send({"event_id": "e", "n": 1})
-    print(publisher.close(math.inf))
-`
-
-const runPython = (code: string, ...args: string[]) =>
-  spawnSync(pythonWithPika(), ['-B', '-c', code, ...args], {
-    cwd: join(ROOT, 'examples', 'python'),
-    encoding: 'utf8',
-  })
-
 const agentOf = (options: Partial<AgentOptions>): Agent =>
   pythonAgent({ url: broker.url, exchange: names.exchange, outbox: '-', count: 1, ...options })
 
