@@ -3,12 +3,13 @@ import type { Logger } from 'pino'
 import { formatHosts } from '../amqp/address.ts'
 import { ClusterPrimary } from '../cluster/primary.ts'
 import { reservePort } from '../cluster/reserve-port.ts'
-import { ClusterWorker } from '../cluster/worker.ts'
-import { type Config, loadConfig, modeOf } from '../config/config.ts'
+import { ClusterWorker, receiveSettings } from '../cluster/worker.ts'
+import { buildConfig, type Config, loadWorkerConfig, modeOf } from '../config/config.ts'
+import { readRawConfig, resolveSettings } from '../config/raw-config.ts'
 import { findConfigWarnings } from '../config/warnings.ts'
 import { noop } from '../core/noop.ts'
 import { ensureWebBundle } from '../http/web-assets.ts'
-import { readEnvLayers } from '../platform/env.ts'
+import { type Env, readEnvLayers } from '../platform/env.ts'
 import { withTimeout } from '../platform/with-timeout.ts'
 import { databaseFiles, describeLocation, sharedDatabasePaths } from '../store/open-store.ts'
 import { ClusterMetrics } from '../telemetry/cluster-metrics.ts'
@@ -87,12 +88,15 @@ const logListening = (config: Config, logger: Logger, url: string): void => {
  * @throws GatewayError config_invalid, database_* or listen_failed
  */
 export const serveUntilSignal = async (version: string, onListening: OnListening = noop): Promise<number> => {
-  const config = loadConfig()
+  if (cluster.isWorker) return serveAsWorker(version)
+  const layers = readEnvLayers()
+  const env = { ...layers.dotEnv, ...layers.processEnv }
+  const raw = readRawConfig(env)
+  const config = buildConfig(raw, env)
   const logger = await createLogger(config.logLevel)
-  if (cluster.isWorker) return serveAsWorker(config, logger.child({ worker: cluster.worker!.id }), version)
-  for (const { text, ...fields } of findConfigWarnings(readEnvLayers())) logger.warn(fields, text)
+  for (const { text, ...fields } of findConfigWarnings(layers)) logger.warn(fields, text)
   await ensureWebBundle()
-  if (config.workers > 1) return serveAsPrimary(config, logger, onListening)
+  if (config.workers > 1) return serveAsPrimary(config, resolveSettings(raw), logger, onListening)
   return runGateway(new Gateway({ config, logger, version }), config, logger, onListening)
 }
 
@@ -123,13 +127,17 @@ const startUnlessStopped = (gateway: Gateway, stopped: Promise<unknown>): Promis
   return Promise.race([started.then(() => true), stopped.then(() => false)])
 }
 
-const serveAsPrimary = async (config: Config, logger: Logger, onListening: OnListening): Promise<number> => {
+const serveAsPrimary = async (
+  config: Config,
+  settings: Env,
+  logger: Logger,
+  onListening: OnListening,
+): Promise<number> => {
   const port = await reservePort(config.host, config.port)
   // A restarted worker would else open another database than the others if a symbolic link of its path has changed.
-  const database =
-    config.postgres === null ? { DATABASE_URL: `sqlite:${config.databaseFile}`, DATABASE_URL_FILE: '' } : {}
+  const database = config.postgres === null ? { DATABASE_URL: `sqlite:${config.databaseFile}` } : {}
   const primary = new ClusterPrimary({
-    workerEnv: { PORT: String(port), ...database },
+    settings: { ...settings, PORT: String(port), ...database },
     workers: config.workers,
     databaseFiles: () => databaseFiles(config),
     metrics: new ClusterMetrics(),
@@ -149,7 +157,9 @@ const serveAsPrimary = async (config: Config, logger: Logger, onListening: OnLis
   return code
 }
 
-const serveAsWorker = async (config: Config, logger: Logger, version: string): Promise<number> => {
+const serveAsWorker = async (version: string): Promise<number> => {
+  const config = loadWorkerConfig(await receiveSettings())
+  const logger = (await createLogger(config.logLevel)).child({ worker: cluster.worker!.id })
   const worker = new ClusterWorker()
   const gateway = new Gateway({
     config,

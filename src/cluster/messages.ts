@@ -4,8 +4,13 @@ import type { WorkerReport } from '../monitoring/worker-status.ts'
 import type { Revocation } from '../store/store.ts'
 import type { CoordinatorRequest, CoordinatorResponse } from './coordinator.ts'
 
+/** Variables of the gateway by name. */
+export type WorkerSettings = Readonly<Record<string, string | undefined>>
+
 /** Messages between primary and workers. Unknown messages are ignored. */
 export type ClusterMessage =
+  /** The settings of the primary, which are the first message to each worker. */
+  | { readonly gateway: 'settings'; readonly settings: WorkerSettings }
   | { readonly gateway: 'log_appended' }
   | { readonly gateway: 'listening'; readonly url: string }
   | { readonly gateway: 'metrics'; readonly id: number; readonly text?: string }

@@ -7,7 +7,7 @@ import { type ProcessMetrics, snapshotMetrics } from '../monitoring/metrics-snap
 import { WorkerPoller } from '../monitoring/worker-poller.ts'
 import { toWorkerStatus, type WorkerReply } from '../monitoring/worker-status.ts'
 import { Coordinator } from './coordinator.ts'
-import { type ClusterMessage, isClusterMessage } from './messages.ts'
+import { type ClusterMessage, isClusterMessage, type WorkerSettings } from './messages.ts'
 
 /** Messages of a worker that all others get. */
 const BROADCASTS: ReadonlySet<ClusterMessage['gateway']> = new Set([
@@ -41,8 +41,8 @@ export interface PrimaryOptions {
   readonly workers: number
   /** A worker without a heartbeat for this long is killed; 0 disables this. In milliseconds. */
   readonly workerTimeoutMs: number
-  /** Environment variables of the workers, with the port that all listen on. */
-  readonly workerEnv: Readonly<Record<string, string>>
+  /** Variables of the workers, with the port that all listen on and without files of secrets. */
+  readonly settings: WorkerSettings
   readonly logger: Logger
   /** Maximum time from the signal to the exit, in milliseconds. */
   readonly stopMs: number
@@ -193,7 +193,11 @@ export class ClusterPrimary {
   }
 
   #fork(): void {
-    const worker = cluster.fork(this.#options.workerEnv)
+    const { settings } = this.#options
+    // Each thread of the worker reads it, so it cannot be part of the message.
+    const worker = cluster.fork({ NATIVE_MODULE_DIR: settings.NATIVE_MODULE_DIR ?? '' })
+    // Not in the environment, where other processes of the user could read secrets that are kept in files.
+    send(worker, { gateway: 'settings', settings })
     this.#forkedAt.set(worker.id, Date.now())
     worker.on('error', (error) => {
       this.#options.logger.warn({ err: error, pid: worker.process.pid }, 'worker error')

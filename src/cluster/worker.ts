@@ -6,7 +6,7 @@ import type { WorkerReport } from '../monitoring/worker-status.ts'
 import { ClusterChangeNotifier } from '../store/change-notifier.ts'
 import type { Revocation } from '../store/store.ts'
 import type { CoordinatorClient, CoordinatorRequest, CoordinatorResponse } from './coordinator.ts'
-import { type ClusterMessage, isClusterMessage } from './messages.ts'
+import { type ClusterMessage, isClusterMessage, type WorkerSettings } from './messages.ts'
 
 /** Interval of the heartbeats to the primary, in milliseconds. */
 const HEARTBEAT_MS = 500
@@ -241,6 +241,17 @@ export class ClusterWorker implements ClusterPeers {
     })
   }
 }
+
+/**
+ * Resolves with the settings of the primary. A worker that is started later than the others must not use another database or key than they
+ * do, so it reads neither `.env` nor the files of secrets.
+ */
+export const receiveSettings = (): Promise<WorkerSettings> =>
+  new Promise((resolve) => {
+    process.once('message', (message) => {
+      if (isClusterMessage(message) && message.gateway === 'settings') resolve(message.settings)
+    })
+  })
 
 /** Resolves once the message is written, or the primary is gone, which `disconnect` reports. */
 const sendToPrimary = (message: ClusterMessage): Promise<void> =>

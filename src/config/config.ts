@@ -13,7 +13,7 @@ import { type BrokerConfig, buildBrokerConfig, validateBroker } from './broker.t
 import { validateDatabase } from './database.ts'
 import { isPostgresUrl } from './parsers.ts'
 import { type RawConfig, readRawConfig, requireValid } from './raw-config.ts'
-import { parseTlsConfig, validateBrokerTls } from './tls.ts'
+import { validateBrokerTls, validateTls } from './tls.ts'
 import { buildUpstream, validateUpstream } from './upstream.ts'
 import type { ConfigValues } from './variables.ts'
 
@@ -86,10 +86,18 @@ export const buildConfig = (raw: RawConfig, env: Env): Config => {
   validateAuth(raw)
   validateBroker(raw)
   validateBrokerTls(raw)
-  const tls = parseTlsConfig(raw)
+  validateTls(raw)
   validateDatabase(raw)
   validateUpstream(raw)
-  const values = requireValid(raw, env)
+  return assembleConfig(requireValid(raw, env), env)
+}
+
+/** Returns the configuration of a worker from the settings of its primary, which has checked them and the files that they name. */
+export const loadWorkerConfig = (settings: Env): Config =>
+  assembleConfig(requireValid(readRawConfig(settings), settings), settings)
+
+const assembleConfig = (values: ConfigValues, env: Env): Config => {
+  const { TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile } = values
   const tokens = buildTokenConfig(values)
   const broker = buildBrokerConfig(values)
   // A public key is no secret. With one, those who have the gateway's account at the broker could sign.
@@ -98,7 +106,7 @@ export const buildConfig = (raw: RawConfig, env: Env): Config => {
     host: values.HOST,
     port: values.PORT,
     basePath: values.BASE_PATH,
-    tls,
+    tls: certFile === null || keyFile === null ? null : { certFile, keyFile },
     workers: values.WORKERS === 'auto' ? availableParallelism() : values.WORKERS,
     workerTimeoutMs: values.WORKER_TIMEOUT_SECONDS * 1_000,
     ...values.DATABASE_URL,

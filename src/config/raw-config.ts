@@ -102,6 +102,10 @@ export const readRawConfig = <N extends VariableName = VariableName>(
   return { values: values as Partial<Pick<ConfigValues, N>>, texts, sources, problems }
 }
 
+/** Returns the variables that are set, with the contents of secret files: a process that gets them reads neither `.env` nor these files. */
+export const resolveSettings = ({ texts, sources }: Pick<RawConfig, 'texts' | 'sources'>): Env =>
+  Object.fromEntries([...sources.keys()].map((name) => [name, texts.get(name)]))
+
 /** @throws GatewayError config_invalid, whose message lists all problems, one per line */
 export const requireValid = <N extends VariableName>({ values, problems }: RawConfig<N>, env: Env) => {
   if (problems.length > 0) {

@@ -1,22 +1,21 @@
 import { findTlsProblems } from '../amqp/tls.ts'
 import type { GatewayError } from '../core/errors.ts'
-import { type CertificateFiles, loadCertificatePair } from '../http/server/certificate-watcher.ts'
+import { loadCertificatePair } from '../http/server/certificate-watcher.ts'
 import type { RawConfig } from './raw-config.ts'
 
-/** Returns the TLS files for HTTPS after checking that they can be loaded; null for plain HTTP. */
-export const parseTlsConfig = ({ values, problems }: RawConfig): CertificateFiles | null => {
+/** Checks that the TLS files for HTTPS can be loaded. */
+export const validateTls = ({ values, problems }: RawConfig): void => {
   const { TLS_CERT_FILE: certFile = null, TLS_KEY_FILE: keyFile = null } = values
   if (certFile === null || keyFile === null) {
     if (certFile !== null) problems.push('TLS_CERT_FILE is set without TLS_KEY_FILE.')
     if (keyFile !== null) problems.push('TLS_KEY_FILE is set without TLS_CERT_FILE.')
-    return null
+    return
   }
   try {
     loadCertificatePair({ certFile, keyFile })
   } catch (error) {
     problems.push(`TLS_CERT_FILE and TLS_KEY_FILE: ${(error as GatewayError).message}`)
   }
-  return { certFile, keyFile }
 }
 
 const BROKER_FILES = {

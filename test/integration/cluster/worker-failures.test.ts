@@ -1,6 +1,6 @@
 // needs: rabbitmq, pika
 import { execFileSync } from 'node:child_process'
-import { existsSync, linkSync, rmSync, statSync, symlinkSync } from 'node:fs'
+import { existsSync, linkSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import * as assert from 'uvu/assert'
@@ -75,6 +75,38 @@ test('counters and histograms never fall when workers are killed, and keep what 
   assert.is(sampleOf(after, STORED), 100)
   const { body } = await getJson(`${gateway.url}/api/health`)
   assert.is(body.data.totals.stored, 100)
+})
+
+test('a worker that is replaced has the settings of the start, even if a file of a secret has changed or is gone', async () => {
+  const dir = tempDir()
+  const [file, first, second] = ['url', 'first.db', 'second.db'].map((name) => join(dir, name)) as [
+    string,
+    string,
+    string,
+  ]
+  writeFileSync(file, `sqlite:${first}\n`)
+  const gateway = await startGateway({
+    dataDir: dir,
+    env: { WORKERS: '2', DATABASE_URL: undefined, DATABASE_URL_FILE: file },
+  })
+  try {
+    for (const url of [`sqlite:${second}`, 'mysql://nowhere']) {
+      writeFileSync(file, url)
+      const [victim] = workersOf(gateway)
+      process.kill(victim!, 'SIGKILL')
+      await until(() => workersOf(gateway).length === 2 && !workersOf(gateway).includes(victim!), {
+        what: 'a new worker',
+      })
+      const failed = () => gateway.output().includes('config_invalid')
+      await until(async () => failed() || existsSync(second) || (await metric(gateway, 'gateway_workers')) === 2, {
+        what: 'both workers in /metrics',
+      })
+      assert.equal([failed(), existsSync(second)], [false, false])
+    }
+    assert.not.match(readFileSync(`/proc/${workersOf(gateway)[0]}/environ`, 'utf8'), first)
+  } finally {
+    await gateway.dispose()
+  }
 })
 
 test.full('workers that were all killed at once are replaced when they are killed again', async () => {
