@@ -1,5 +1,6 @@
 import pino, { type Logger, type LoggerOptions } from 'pino'
 import { errorChainText } from '../core/error-text.ts'
+import { noop } from '../core/noop.ts'
 
 // Control characters, line separators of Unicode, and characters that change the direction of text.
 const CONTROL_CHARACTERS = /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/gu
@@ -28,6 +29,18 @@ const errorLine = (error: Error) => ({
     .join('\n'),
 })
 
+/** Maximum lines that are kept until they can be written, for example after a full disk, in bytes. */
+const MAX_UNWRITTEN_BYTES = 1_048_576
+
+/** Opens stdout. Lines that cannot be written are kept or dropped: a log on a full disk must not stop the gateway. */
+const openStdout = () => {
+  const stdout = pino.destination({ fd: 1, sync: true, minLength: 1, maxLength: MAX_UNWRITTEN_BYTES })
+  stdout.on('error', noop)
+  // Otherwise a full buffer would never be written. `flush` needs a minLength; flushSync would repeat a failed write for ever.
+  stdout.on('drop', () => stdout.flush())
+  return stdout
+}
+
 /** Creates a logger that writes JSON lines to stdout, or readable lines if stdout is a terminal. Untrusted text cannot forge a line. */
 export const createLogger = async (level: string): Promise<Logger> => {
   const base: LoggerOptions = {
@@ -46,8 +59,8 @@ export const createLogger = async (level: string): Promise<Logger> => {
       },
     },
   }
-  if (!process.stdout.isTTY) return pino(base, pino.destination({ fd: 1, sync: true }))
+  if (!process.stdout.isTTY) return pino(base, openStdout())
   // In this thread: pino would start a worker thread from a file of its package, which the single executable does not have.
   const { default: pretty } = await import('pino-pretty')
-  return pino(base, pretty({ ignore: 'pid,hostname', translateTime: 'HH:MM:ss', sync: true }))
+  return pino(base, pretty({ ignore: 'pid,hostname', translateTime: 'HH:MM:ss', destination: openStdout() }))
 }

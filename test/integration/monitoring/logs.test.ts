@@ -1,11 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import { chmodSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { ERRORS } from '../../../src/core/errors.ts'
+import { startShell } from '../../support/clients/cli.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { runs } from '../../support/harness/tier.ts'
-import { freePort, getJson, postJson, until } from '../../support/harness/wait.ts'
+import { freePort, getJson, postJson, tempDir, until } from '../../support/harness/wait.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
 import { chat, eventUrl, publish } from '../../support/stages/rooms.ts'
 
@@ -54,6 +56,18 @@ logs('logs no requests at the default level', async () => {
     ['listening', 'signal received', 'stopping', 'stopped'],
   )
   await quiet.dispose()
+})
+
+logs('a log that cannot be written does not stop the gateway', async () => {
+  const port = await freePort()
+  const env = { PORT: String(port), DATABASE_URL: `sqlite:${join(tempDir(), 'gateway.db')}` }
+  const { child, done } = startShell('exec $CLI serve > /dev/full', { env, input: '' })
+  let ended = false
+  void done.then(() => (ended = true))
+  await until(async () => ended || (await getJson(`http://127.0.0.1:${port}/livez`)).status === 200)
+  assert.not.ok(ended)
+  child.kill()
+  assert.is((await done).code, 0)
 })
 
 logs('names at the start the files of the database to which other users have access', async () => {
