@@ -2,6 +2,7 @@ import { type EnvLayers, readEnvLayers } from '../platform/env.ts'
 import { effectiveAuth } from './auth.ts'
 import { buildConfig } from './config.ts'
 import { readRawConfig } from './raw-config.ts'
+import { redactUrl } from './redact.ts'
 import type { ConfigVariable } from './variable.ts'
 import { CONFIG_VARIABLES, VARIABLE_NAMES, type VariableName } from './variables.ts'
 
@@ -14,10 +15,10 @@ export interface ConfigEntry {
   readonly source: 'default' | 'environment' | '.env' | 'file'
 }
 
-/** Masks a secret. For a URL, keeps scheme, host and path: everything before the last @ may be part of a password. */
-const mask = (text: string): string => {
-  if (text.includes('://')) return text.replace(/\/\/.*@/, '//***@').replace(/\?.*$/, '?***')
-  return text.startsWith('sqlite:') ? text : '***'
+/** Masks a secret. For a variable that is a URL, keeps scheme, host and path; any other value can look like one. */
+const mask = (name: VariableName, text: string): string => {
+  if (!name.endsWith('_URL')) return '***'
+  return text.startsWith('sqlite:') ? text : redactUrl(text)
 }
 
 /**
@@ -32,7 +33,7 @@ export const explainConfig = ({ processEnv, dotEnv }: EnvLayers = readEnvLayers(
   return VARIABLE_NAMES.map((name) => {
     const { secret }: ConfigVariable = CONFIG_VARIABLES[name]
     const text = name === 'AUTH' ? effectiveAuth(raw) : raw.texts.get(name)
-    const value = text === undefined ? null : secret ? mask(text) : text
+    const value = text === undefined ? null : secret ? mask(name, text) : text
     const source = raw.sources.get(name)
     if (source === undefined) return { name, value, source: 'default' }
     return { name, value, source: source === `${name}_FILE` ? 'file' : processEnv[source] ? 'environment' : '.env' }

@@ -82,6 +82,18 @@ test('a URL is shown without user, password and query', () => {
   assert.is(explain({ JWT_JWKS_URL: 'https://h/k?key=1' }).JWT_JWKS_URL.value, 'https://h/k?***')
 })
 
+test('a secret that looks like a URL is masked as a whole', () => {
+  const OTEL_EXPORTER_OTLP_HEADERS = 'api-key=hunter2,x-source=https://a'
+  for (const [name, env] of [
+    ['JWT_SECRET', { JWT_SECRET: `pass://${SECRET}` }],
+    ['OTEL_EXPORTER_OTLP_HEADERS', { OTEL_EXPORTER_OTLP_HEADERS }],
+    ['RABBITMQ_PASSWORD', { RABBITMQ_HOST: 'h', RABBITMQ_PASSWORD: 'p://hunter2?x' }],
+  ] as const) {
+    assert.is(explain(env)[name].value, '***', name)
+  }
+  assert.is(explain({ RABBITMQ_URL: 'amqp://bob:hun\nter2@h' }).RABBITMQ_URL.value, 'amqp://***@h')
+})
+
 test('AUTH is shown with its effective value', () => {
   assert.equal(explain({}).AUTH, { value: 'none', source: 'default' })
   assert.equal(explain({ JWT_SECRET: SECRET }).AUTH, { value: 'jwt', source: 'default' })
