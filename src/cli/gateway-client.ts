@@ -1,4 +1,5 @@
 import { type Config, loadConfig } from '../config/config.ts'
+import { redactUrl } from '../config/redact.ts'
 import { untrustedCertificateCode } from '../core/error-text.ts'
 import { ERRORS, type ErrorCode, GatewayError } from '../core/errors.ts'
 import { type Flag, type ParsedArgs, UsageError } from './command.ts'
@@ -28,9 +29,6 @@ export const resolveGatewayUrl = (args: ParsedArgs): string => {
   if (config.port === 0) throw new UsageError('PORT is 0, so the address of the gateway is unknown; use --url.')
   return gatewayUrl(config, config.port)
 }
-
-/** Masks the parts of a URL that can contain a secret. */
-const redactUrl = (text: string): string => text.replace(/[?#].*$/s, '?…').replace(/^(\w*:?\/*).*@/s, '$1…@')
 
 /** Returns the address of a local gateway with this configuration that listens on a port. */
 export const gatewayUrl = ({ host, tls, basePath }: Pick<Config, 'host' | 'tls' | 'basePath'>, port: number): string =>

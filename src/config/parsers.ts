@@ -7,6 +7,7 @@ import type { VerificationKey } from '../http/auth/token-verifier.ts'
 import type { StoreLocation } from '../store/open-store.ts'
 import { BadPostgresUrl, parsePostgresUrl } from '../store/postgres/url.ts'
 import { resolveLink } from '../store/sqlite/durable-file.ts'
+import { redactUrl } from './redact.ts'
 
 /** RFC 7518, 3.2: the key must be at least as long as the hash. */
 const MIN_SECRET_BYTES = 32
@@ -110,7 +111,9 @@ export const parseOriginList = (text: string): readonly string[] | null => {
     const origin = toOrigin(given)
     if (origin === null) return null
     if (origin !== given)
-      throw new ConfigValueError(`must be exact origins: browsers send ${JSON.stringify(given)} as ${origin}.`)
+      throw new ConfigValueError(
+        `must be exact origins: browsers send ${JSON.stringify(redactUrl(given))} as ${origin}.`,
+      )
   }
   return origins
 }

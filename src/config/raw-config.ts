@@ -4,6 +4,7 @@ import { GatewayError } from '../core/errors.ts'
 import type { Env } from '../platform/env.ts'
 import { describeMisspelling, findMisspellings } from './misspellings.ts'
 import { ConfigValueError } from './parsers.ts'
+import { redactUrl } from './redact.ts'
 import type { ConfigVariable } from './variable.ts'
 import {
   CONFIG_VARIABLES,
@@ -83,7 +84,7 @@ export const readRawConfig = <N extends VariableName = VariableName>(
       const { success, data } = variable.schema.safeParse(text)
       if (success) values[name] = data
       else {
-        const suffix = variable.secret ? '' : `, not ${JSON.stringify(text)}`
+        const suffix = variable.secret ? '' : `, not ${JSON.stringify(redactUrl(text))}`
         problems.push(`${name} must be ${variable.constraint}${suffix}.`)
       }
     } catch (error) {

@@ -242,6 +242,20 @@ config('reports a secret set twice, an unreadable file, and an invalid text in a
   refused({ RABBITMQ_URL_FILE: secretFile(`http://u:${SECRET}@h`) }, /^RABBITMQ_URL must be an amqp[^,]*$/)
 })
 
+config('quotes an invalid value without what can be a password in it', () => {
+  for (const [env, shown] of [
+    [{ UPSTREAM_URL: `https://user:${SECRET}@core` }, '"https://***@core"'],
+    [{ UPSTREAM_URL: `https://core/?token=${SECRET}` }, '"https://core/?***"'],
+    [{ OTEL_EXPORTER_OTLP_ENDPOINT: `https://u:${SECRET}@otlp` }, '"https://***@otlp"'],
+    [{ RABBITMQ_HOST: `amqp://soc:${SECRET}@mq` }, '"amqp://***@mq"'],
+    [{ RABBITMQ_HOST: `soc:${SECRET}@mq:5672` }, '"***@mq:5672"'],
+    [{ CORS_ORIGINS: `https://u:${SECRET}@app.example` }, '"https://***@app.example"'],
+  ] as const) {
+    refused(env, shown)
+    assert.not.match(faultsOf(env).join(), SECRET)
+  }
+})
+
 config('a problem is reported with variables that are probably misspelled, which may be its cause', () => {
   const env = { HOST: '0.0.0.0', JWT_SECRETT: SECRET }
   refused(env, /not a loopback address/, /^JWT_SECRETT is not a variable of the gateway; did you mean JWT_SECRET\?$/)
