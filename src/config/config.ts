@@ -89,7 +89,15 @@ export const buildConfig = (raw: RawConfig, env: Env): Config => {
   validateTls(raw)
   validateDatabase(raw)
   validateUpstream(raw)
+  validatePorts(raw)
   return assembleConfig(requireValid(raw, env), env)
+}
+
+/** Workers share each port: both servers would listen on one, and each request would reach either of them. */
+const validatePorts = ({ values: { PORT, METRICS_PORT }, problems }: RawConfig): void => {
+  if (PORT !== undefined && PORT === METRICS_PORT) {
+    problems.push(`METRICS_PORT and PORT are both ${PORT}; /metrics is served on PORT too if METRICS_PORT is not set.`)
+  }
 }
 
 /** Returns the configuration of a worker from the settings of its primary, which has checked them and the files that they name. */

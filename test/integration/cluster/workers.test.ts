@@ -221,6 +221,24 @@ test('workers exit when the primary is killed', async () => {
   await until(() => pids.every(gone), { what: 'the workers to end' })
 })
 
+test('workers do not share the port for metrics with those of another gateway', async () => {
+  const env = { WORKERS: '2', METRICS_PORT: String(await freePort()) }
+  const first = await startGateway({ env })
+  let second: Gateway | undefined
+  try {
+    const error = await startGateway({ env }).then(
+      (started) => {
+        second = started
+      },
+      (failure: Error) => failure,
+    )
+    assert.match(String(error), 'listen_failed')
+  } finally {
+    await first.dispose()
+    await second?.dispose()
+  }
+})
+
 test('a startup error of the first worker is reported once and ends the gateway', async () => {
   const port = await freePort()
   const first = await startGateway({ env: { PORT: String(port) } })

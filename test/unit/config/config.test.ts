@@ -298,6 +298,12 @@ config('the base path is a plain path, whose last slash does not matter', () => 
   }
 })
 
+config('PORT and METRICS_PORT are different', () => {
+  refused({ PORT: '9090', METRICS_PORT: '9090' }, /^METRICS_PORT and PORT are both 9090/)
+  refused({ METRICS_PORT: '8080' }, /^METRICS_PORT and PORT are both 8080/)
+  assert.is(loadConfig({ METRICS_PORT: '9090' }).metricsPort, 9090)
+})
+
 config('workers are a number, or one per core', () => {
   assert.is(loadConfig({ WORKERS: '3' }).workers, 3)
   assert.is(loadConfig({ WORKERS: 'auto' }).workers, availableParallelism())
