@@ -1,4 +1,4 @@
-import { type Config, loadConfig } from '../config/config.ts'
+import { loadConfig, readGatewayAddress } from '../config/config.ts'
 import { redactUrl } from '../config/redact.ts'
 import { untrustedCertificateCode } from '../core/error-text.ts'
 import { ERRORS, type ErrorCode, GatewayError } from '../core/errors.ts'
@@ -25,13 +25,20 @@ export const resolveGatewayUrl = (args: ParsedArgs): string => {
     }
     return url.href.replace(/\/+$/, '')
   }
-  const config = loadConfig()
-  if (config.port === 0) throw new UsageError('PORT is 0, so the address of the gateway is unknown; use --url.')
-  return gatewayUrl(config, config.port)
+  const address = readGatewayAddress()
+  if (address.port === 0) throw new UsageError('PORT is 0, so the address of the gateway is unknown; use --url.')
+  return gatewayUrl(address, address.port)
+}
+
+interface GatewayAddress {
+  readonly host: string
+  readonly basePath: string
+  /** null for plain HTTP. */
+  readonly tls: unknown
 }
 
 /** Returns the address of a local gateway with this configuration that listens on a port. */
-export const gatewayUrl = ({ host, tls, basePath }: Pick<Config, 'host' | 'tls' | 'basePath'>, port: number): string =>
+export const gatewayUrl = ({ host, tls, basePath }: GatewayAddress, port: number): string =>
   `http${tls === null ? '' : 's'}://${toReachableHost(host)}:${port}${basePath}`
 
 /** Destination of published messages. */

@@ -159,6 +159,15 @@ const buildTracingConfig = (values: ConfigValues): TracingConfig | null => {
 export const readGatewayToken = (env: Env = loadEnv()): string | null =>
   requireValid(readRawConfig(env, ['GATEWAY_TOKEN']), env).GATEWAY_TOKEN
 
+/** Reads only what the address of this gateway consists of, so that a health check does not depend on any other setting or file. */
+export const readGatewayAddress = (env: Env = loadEnv()) => {
+  const { HOST, PORT, BASE_PATH, TLS_CERT_FILE } = requireValid(
+    readRawConfig(env, ['HOST', 'PORT', 'BASE_PATH', 'TLS_CERT_FILE']),
+    env,
+  )
+  return { host: HOST, port: PORT, basePath: BASE_PATH, tls: TLS_CERT_FILE }
+}
+
 /** True if the store is PostgreSQL, even if that URL or another variable is invalid. */
 export const usesPostgres = (env: Env = loadEnv()): boolean =>
   isPostgresUrl(readRawConfig(env, ['DATABASE_URL']).texts.get('DATABASE_URL') ?? '')

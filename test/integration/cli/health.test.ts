@@ -28,6 +28,11 @@ test('reports a working gateway as ready and live, without a token', async () =>
   assert.is((await callCli(['health', '--url', gateway.url])).code, 0)
 })
 
+test('depends on no setting but the address, so that a file that is renewed makes no container unhealthy', async () => {
+  const env = { PORT: portOf(gateway), JWT_SECRET_FILE: '/nowhere/secret', RABBITMQ_CA_FILE: '/nowhere/ca.pem' }
+  assert.equal(await callCli(['health', '--live'], { env }), { code: 0, signal: null, stdout: 'live\n', stderr: '' })
+})
+
 test('reports the cluster of a gateway with SQLite to an operator alone', async () => {
   const call = (token: string | undefined, ...flags: string[]) =>
     callCli(['health', '--cluster', '--url', gateway.url, ...flags], { env: { GATEWAY_TOKEN: token } })
