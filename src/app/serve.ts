@@ -5,6 +5,7 @@ import { ClusterPrimary } from '../cluster/primary.ts'
 import { reservePort } from '../cluster/reserve-port.ts'
 import { ClusterWorker, receiveSettings } from '../cluster/worker.ts'
 import { buildConfig, type Config, loadWorkerConfig, modeOf } from '../config/config.ts'
+import { mergeLayers } from '../config/load-env.ts'
 import { readRawConfig, resolveSettings } from '../config/raw-config.ts'
 import { findConfigWarnings } from '../config/warnings.ts'
 import { noop } from '../core/noop.ts'
@@ -90,7 +91,7 @@ const logListening = (config: Config, logger: Logger, url: string): void => {
 export const serveUntilSignal = async (version: string, onListening: OnListening = noop): Promise<number> => {
   if (cluster.isWorker) return serveAsWorker(version)
   const layers = readEnvLayers()
-  const env = { ...layers.dotEnv, ...layers.processEnv }
+  const env = mergeLayers(layers)
   const raw = readRawConfig(env)
   const config = buildConfig(raw, env)
   const logger = await createLogger(config.logLevel)

@@ -1,6 +1,6 @@
+import { loadEnv } from '../config/load-env.ts'
 import { ConfigValueError, parseDatabaseUrl } from '../config/parsers.ts'
 import { readRawConfig, requireValid } from '../config/raw-config.ts'
-import { loadEnv } from '../platform/env.ts'
 import type { StoreLocation } from '../store/open-store.ts'
 import { createSource, createTarget } from '../store/transfer/open-ends.ts'
 import { type TransferResult, transferStore } from '../store/transfer/transfer.ts'

@@ -1,6 +1,7 @@
 import { type EnvLayers, readEnvLayers } from '../platform/env.ts'
 import { effectiveAuth } from './auth.ts'
 import { buildConfig } from './config.ts'
+import { mergeLayers } from './load-env.ts'
 import { readRawConfig } from './raw-config.ts'
 import { redactUrl } from './redact.ts'
 import type { ConfigVariable } from './variable.ts'
@@ -27,7 +28,7 @@ const mask = (name: VariableName, text: string): string => {
  * @throws GatewayError config_invalid as loadConfig does
  */
 export const explainConfig = ({ processEnv, dotEnv }: EnvLayers = readEnvLayers()): readonly ConfigEntry[] => {
-  const env = { ...dotEnv, ...processEnv }
+  const env = mergeLayers({ processEnv, dotEnv })
   const raw = readRawConfig(env)
   buildConfig(raw, env)
   return VARIABLE_NAMES.map((name) => {

@@ -51,7 +51,7 @@ export const readRawConfig = <N extends VariableName = VariableName>(
     const own = env[name]
     const file = variable.secret ? env[`${name}_FILE`] : undefined
     if (own) {
-      if (file) problems.push(`${name} and ${name}_FILE are both set; keep one.`)
+      if (file) problems.push(`${name} and ${name}_FILE are both set; keep one, and leave the other empty.`)
       sources.set(name, name)
       return own
     }

@@ -1,4 +1,5 @@
 import type { EnvLayers } from '../platform/env.ts'
+import { mergeLayers } from './load-env.ts'
 import { describeMisspelling, findMisspellings } from './misspellings.ts'
 import { DEEPSOC_SECRET } from './variables.ts'
 
@@ -15,7 +16,7 @@ const PUBLIC_SECRET = 'deepsoc_jwt_secret_key_change_in_production'
 
 /** Finds variables that are misspelled, and a key that is public. */
 export const findConfigWarnings = (layers: EnvLayers): ConfigWarning[] => {
-  const env = { ...layers.dotEnv, ...layers.processEnv }
+  const env = mergeLayers(layers)
   return [
     ...findMisspellings(layers).map((misspelling) => ({
       variable: misspelling.name,

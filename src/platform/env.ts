@@ -13,13 +13,10 @@ export interface EnvLayers {
   readonly dotEnv: Env
 }
 
-export const readEnvLayers = (own: Env = process.env): EnvLayers => {
+export const readEnvLayers = (): EnvLayers => {
   const file = DISTRIBUTION === 'sources' ? repositoryFile('.env') : resolve('.env')
-  return { processEnv: own, dotEnv: file !== null && existsSync(file) ? parseEnv(readFileSync(file, 'utf8')) : {} }
-}
-
-/** Returns the variables of `.env`, overridden by the environment of the process. */
-export const loadEnv = (own?: Env): Env => {
-  const layers = readEnvLayers(own)
-  return { ...layers.dotEnv, ...layers.processEnv }
+  return {
+    processEnv: process.env,
+    dotEnv: file !== null && existsSync(file) ? parseEnv(readFileSync(file, 'utf8')) : {},
+  }
 }

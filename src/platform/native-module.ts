@@ -18,7 +18,7 @@ import { join, resolve } from 'node:path'
 import { errorChainText } from '../core/error-text.ts'
 import { GatewayError } from '../core/errors.ts'
 import { readAsset } from './assets.ts'
-import { loadEnv } from './env.ts'
+import { readEnvLayers } from './env.ts'
 
 /**
  * Used only in the single executable, instead of better-sqlite3's own search for its native module (build/binary.ts): the module is an
@@ -91,7 +91,8 @@ let loaded: unknown
  */
 export const getBinding = (): unknown => {
   if (loaded !== undefined) return loaded
-  const configured = loadEnv().NATIVE_MODULE_DIR
+  const { processEnv, dotEnv } = readEnvLayers()
+  const configured = processEnv.NATIVE_MODULE_DIR ?? dotEnv.NATIVE_MODULE_DIR
   const folder = configured ? resolve(configured) : join(tmpdir(), `deepsoc-gateway-${process.getuid!()}`)
   try {
     // Any user can create a link in the temporary folder. The cache directory of systemd's dynamic users is one.

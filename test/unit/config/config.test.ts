@@ -6,9 +6,10 @@ import * as assert from 'uvu/assert'
 import type { BrokerTls } from '../../../src/amqp/address.ts'
 import { type Config, loadConfig, modeOf } from '../../../src/config/config.ts'
 import { renderEnvSample } from '../../../src/config/env-sample.ts'
+import { mergeLayers } from '../../../src/config/load-env.ts'
 import { CONFIG_VARIABLES, VARIABLE_NAMES, type VariableName } from '../../../src/config/variables.ts'
 import { GatewayError } from '../../../src/core/errors.ts'
-import { type Env, loadEnv } from '../../../src/platform/env.ts'
+import type { Env } from '../../../src/platform/env.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { tempDir } from '../../support/harness/wait.ts'
 import { ROOT } from '../../support/servers/gateway.ts'
@@ -398,9 +399,27 @@ config('accepts the five single variables, which the URL overrides', () => {
 })
 
 config('the process’s own environment overrides .env, and an empty text there unsets a variable', () => {
-  const own = { HOST: 'h', PORT: '' }
-  const read = loadEnv(own)
-  assert.equal([read.HOST, read.PORT], ['h', ''])
+  const read = mergeLayers({ processEnv: { HOST: 'h', PORT: '' }, dotEnv: { HOST: 'other', PORT: '1', WORKERS: '2' } })
+  assert.equal(read, { HOST: 'h', PORT: '', WORKERS: '2' })
+})
+
+config('a secret of the environment, as a text or as a file, replaces both forms of .env', () => {
+  for (const [processEnv, dotEnv] of [
+    [{ DATABASE_URL_FILE: '/run/secrets/url' }, { DATABASE_URL: 'sqlite:x.db' }],
+    [{ DATABASE_URL: 'sqlite:x.db' }, { DATABASE_URL_FILE: '/run/secrets/url' }],
+  ] as const) {
+    assert.equal(mergeLayers({ processEnv, dotEnv }), processEnv)
+  }
+  const TLS_CERT_FILE = '/tls.crt'
+  assert.equal(mergeLayers({ processEnv: { TLS_CERT: 'x' }, dotEnv: { TLS_CERT_FILE } }), {
+    TLS_CERT: 'x',
+    TLS_CERT_FILE,
+  })
+})
+
+config('a file takes the place of a secret that the image sets, if that is emptied', () => {
+  const env = { DATABASE_URL: '', DATABASE_URL_FILE: secretFile('sqlite:x.db\n') }
+  assert.is(loadConfig(env).databaseFile, 'x.db')
 })
 
 config('refuses a variable by its previous name, and names the new one', () => {
