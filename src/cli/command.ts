@@ -30,6 +30,8 @@ export interface CliCommand {
   /** Description, wrapped for a terminal. */
   readonly about?: string
   readonly flags: Flags
+  /** It changes something, so it finishes even if nobody reads its output any more. */
+  readonly finishesUnread?: true
   /** Completions of an argument in a shell; none if absent. */
   readonly completes?: 'files' | readonly string[]
   /** Valid calls with a description. */

@@ -8,15 +8,14 @@ export class Output {
   readonly #stream: NodeJS.WriteStream
   #closed = false
 
-  /** @param onClosed called once when the other end of the pipe has closed */
-  constructor(stream: NodeJS.WriteStream, onClosed: () => void) {
+  /** @param onClosed called once when nothing more can be written, with the error, or null if nobody reads any more */
+  constructor(stream: NodeJS.WriteStream, onClosed: (error: Error | null) => void) {
     this.#stream = stream
     stream.on('error', (error: NodeJS.ErrnoException) => {
-      // EPIPE is expected with `| head`; any other error must not be swallowed.
-      if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error
       if (this.#closed) return
       this.#closed = true
-      onClosed()
+      // EPIPE is expected with `| head`, and EIO on a terminal that is gone; a disk reports EIO too.
+      onClosed(error.code === 'EPIPE' || (error.code === 'EIO' && this.isTerminal) ? null : error)
     })
   }
 
@@ -74,7 +73,7 @@ export interface CommandIo {
   readonly in: ReadStream
   /** Progress bar on the terminal. */
   readonly progress: ProgressReporter
-  /** Aborted by SIGINT, by SIGTERM, or when stdout has been closed by its consumer. */
+  /** Aborted by SIGINT, by SIGTERM, when stdout has been closed by its consumer, or with an Error if it cannot be written. */
   readonly signal: AbortSignal
   /** Writes a line to stderr, above the progress bar. */
   note(text: string): void
@@ -83,12 +82,26 @@ export interface CommandIo {
 /** Abort reason of `signal` if stdout has been closed by its consumer. */
 export const PIPE_CLOSED = 'pipe closed'
 
+const toOutputError = (cause: NodeJS.ErrnoException): Error =>
+  Object.assign(new Error(`The output cannot be written: ${cause.message}`, { cause }), {
+    code: cause.code,
+    hint: 'What was written is incomplete. Check free disk space and the disk itself, then run the command again.',
+  })
+
 /** The streams that a command reads and writes. */
 export type StandardStreams = Pick<NodeJS.Process, 'stdin' | 'stdout' | 'stderr'>
 
-/** Creates the I/O of a command from its streams. */
-export const createIo = (version: string, stopping: AbortController, streams: StandardStreams): CommandIo => {
-  const out = new Output(streams.stdout, () => stopping.abort(PIPE_CLOSED))
+/** Creates the I/O of a command from its streams. @param needsReader stop the command when nobody reads its output any more */
+export const createIo = (
+  version: string,
+  stopping: AbortController,
+  streams: StandardStreams,
+  needsReader: boolean,
+): CommandIo => {
+  const out = new Output(streams.stdout, (error) => {
+    if (error !== null) stopping.abort(toOutputError(error))
+    else if (needsReader) stopping.abort(PIPE_CLOSED)
+  })
   const err = new Output(streams.stderr, noop)
   const progress = new ProgressReporter(err)
   return {

@@ -17,6 +17,16 @@ const printError = ({ stderr }: StandardStreams, text: string): void => {
   stderr.write(`${text}\n`)
 }
 
+/** Prints a text to stdout. @throws Error if it cannot be written */
+const print = async (text: string, streams: StandardStreams): Promise<void> => {
+  const { createIo } = await import('./io.ts')
+  const stopping = new AbortController()
+  const { out } = createIo(version(), stopping, streams, true)
+  await out.write(text)
+  await out.flush()
+  if (stopping.signal.reason instanceof Error) throw stopping.signal.reason
+}
+
 /** Prints an error to stderr: code, message and hint. */
 const reportError = async (error: unknown, streams: StandardStreams): Promise<void> => {
   const { RETRY_NOTE } = await import('../core/error-catalogue/definition.ts')
@@ -51,11 +61,11 @@ const findCommand = async (
   const { renderGroupHelp, renderOverview } = await import('./help/render.ts')
   const [first = ''] = argv
   if (first === '--help' || first === '-h') {
-    streams.stdout.write(renderOverview(COMMAND_TABLE))
+    await print(renderOverview(COMMAND_TABLE), streams)
     return EXIT.ok
   }
   if (first === '--version') {
-    streams.stdout.write(await versionText())
+    await print(await versionText(), streams)
     return EXIT.ok
   }
   const name = first === '' || first.startsWith('-') ? 'serve' : first
@@ -65,7 +75,7 @@ const findCommand = async (
   const [second = ''] = rest
   if (Object.hasOwn(entry.commands, second)) return { command: entry.commands[second]!, rest: rest.slice(1) }
   if (second === '--help' || second === '-h') {
-    streams.stdout.write(renderGroupHelp(entry))
+    await print(renderGroupHelp(entry), streams)
     return EXIT.ok
   }
   const { suggestName } = await import('./command.ts')
@@ -81,12 +91,12 @@ const run = async (command: CliCommand, rest: readonly string[], streams: Standa
   const { renderHelp, renderUsage } = await import('./help/render.ts')
   const { createIo, PIPE_CLOSED } = await import('./io.ts')
   const stopping = new AbortController()
-  const io = createIo(version(), stopping, streams)
+  const io = createIo(version(), stopping, streams, command.finishesUnread !== true)
   let removeListeners = noop
   try {
     const args = parseCall(command, rest)
     if (args === null) {
-      await io.out.write(renderHelp(command))
+      await print(renderHelp(command), streams)
       return EXIT.ok
     }
     // The gateway handles signals itself.
@@ -102,8 +112,10 @@ const run = async (command: CliCommand, rest: readonly string[], streams: Standa
       if (!stopping.signal.aborted) throw error
       return EXIT.failure
     })
-    if (!stopping.signal.aborted) return code
-    return stopping.signal.reason === PIPE_CLOSED ? EXIT.ok : Number(stopping.signal.reason)
+    const { aborted, reason } = stopping.signal
+    if (!aborted) return code
+    if (reason instanceof Error) throw reason
+    return reason === PIPE_CLOSED ? EXIT.ok : Number(reason)
   } catch (error) {
     if (!(error instanceof UsageError)) throw error
     printError(streams, `deepsoc-gateway: ${error.message}\n\n${renderUsage(command)}`)

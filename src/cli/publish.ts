@@ -29,6 +29,7 @@ always over HTTP. Prints a JSON line for each message, with message_id, and with
 is published as exactly that text, digit for digit. An invalid line is reported with its number, the rest is
 published, and the exit code is 1. Give your messages a message_id: then the same file can be published again and
 nothing is stored twice.`,
+  finishesUnread: true,
   flags: {
     event: { value: 'ID', description: 'event_id; with stdin: default for lines without one' },
     from: { value: 'NAME', description: 'message_from' },

@@ -47,6 +47,7 @@ export const replayCommand: CliCommand = {
   usage: ['ID… [flags]', '--all', '--reason CODE,… [flags]'],
   about: `A row leaves the quarantine in the transaction that stores its message. A row that is still invalid stays, with
 its current reason. Works while a gateway uses the same database; its subscribers get the messages within a second.`,
+  finishesUnread: true,
   flags: {
     ...FILTER_FLAGS,
     all: { description: 'all rows that exist now' },

@@ -3,7 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { VARIABLE_NAMES } from '../../../src/config/variables.ts'
-import { callCli, hasTerminal, type Ran, runCli } from '../../support/clients/cli.ts'
+import { callCli, hasTerminal, type Ran, runCli, startShell } from '../../support/clients/cli.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { tempDir } from '../../support/harness/wait.ts'
 import { type Env, ROOT, startGateway } from '../../support/servers/gateway.ts'
@@ -66,6 +66,14 @@ command('config shows every variable on stdout, the secrets masked', async () =>
     )
   }
   assert.not.match(stdout, SECRET)
+})
+
+command('an output that cannot be written is an error with its cause, and exit code 1', async () => {
+  for (const call of ['config', '--version', 'config --help']) {
+    const { stdout, stderr } = await startShell(`$CLI ${call} > /dev/full; echo $?`, { input: '' }).done
+    assert.is(stdout, '1\n', `${call}: ${stderr}`)
+    assert.match(stderr, /^deepsoc-gateway: ENOSPC\n {2}The output cannot be written: .*\n {2}hint: .*\n$/)
+  }
 })
 
 command('config --check keeps stdout empty', async () => {

@@ -53,6 +53,19 @@ const body = (event_id: string, n: number, more: object = {}): string =>
 
 const HOSTILE = 'a\x1b[2J\u009b31m\u202eb'
 
+rejected('a replay finishes if nobody reads its output any more', async () => {
+  const room = newRoom()
+  add(...Array.from({ length: 3_000 }, (_, n) => ({ body: body(room, n), reason: 'message_unstorable' })))
+  const run = startShell(`$CLI rejected replay --all | head -n 1; echo "codes \${PIPESTATUS[*]}"`, {
+    env: env(),
+    input: '',
+  })
+  const { stdout, stderr } = await run.done
+  assert.match(stdout, / stored as .*\ncodes 0 0\n$/)
+  assert.match(stderr, '3000 stored')
+  assert.is(rejectedRows(gateway.dbFile).length, 0)
+})
+
 rejected('rows of 0.1.0 are selected by the reason that they keep', async () => {
   const [previous] = add({ body: 'p', reason: 'storage_refused' }, { body: 'q', reason: 'message_unstorable' })
   const listed = await call('list', '--json', '--reason', 'storage_refused')
