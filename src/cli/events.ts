@@ -1,6 +1,6 @@
 import { GatewayError } from '../core/errors.ts'
 import { type CliCommand, EXIT, type ParsedArgs, parseSinceFlag } from './command.ts'
-import { authorizedRequest, resolveGatewayUrl, URL_FLAG } from './gateway-client.ts'
+import { requestJson, resolveGatewayUrl, URL_FLAG } from './gateway-client.ts'
 import type { CommandIo } from './io.ts'
 import { requireNoPositionals } from './positionals.ts'
 import { BOLD, createStyler } from './terminal/colours.ts'
@@ -94,8 +94,7 @@ const openPages = async (args: ParsedArgs, { signal }: CommandIo) => {
   return async (limit: number, after: EventPage | null): Promise<EventPage> => {
     const last = after?.data.at(-1)
     const query = new URLSearchParams({ limit: String(limit), ...(last && { before: String(last.last_db_id) }) })
-    const response = await authorizedRequest(`${address}?${query}`, { headers: {}, signal }, token)
-    const page = (await response.json().catch(() => null)) as EventPage | null
+    const page = (await requestJson(`${address}?${query}`, token, signal)) as EventPage | null
     if (Array.isArray(page?.data)) return page
     throw new GatewayError('unexpected_response', `${address} did not respond with a list of events.`)
   }

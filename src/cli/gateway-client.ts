@@ -95,6 +95,22 @@ export const authorizedRequest = async (
   throw new ResponseError(response, body, renewed)
 }
 
+/** Longer than a search of a large store takes, in milliseconds. */
+const ANSWER_TIMEOUT_MS = 60_000
+
+/** Requests JSON. @returns null if the answer is not JSON. @throws as authorizedRequest, also if the answer takes too long */
+export const requestJson = async (url: string, token: TokenSource, stopping: AbortSignal): Promise<unknown> => {
+  const signal = AbortSignal.any([stopping, AbortSignal.timeout(ANSWER_TIMEOUT_MS)])
+  try {
+    const response = await authorizedRequest(url, { headers: {}, signal }, token)
+    return await response.json()
+  } catch (error) {
+    if (error instanceof SyntaxError) return null
+    if (stopping.aborted || error instanceof GatewayError) throw error
+    throw toUnreachableError(url, error)
+  }
+}
+
 /** @throws GatewayError gateway_unreachable, or the reason of an aborted signal */
 export const request = async (url: string, init: RequestInit & { signal: AbortSignal }): Promise<Response> => {
   try {

@@ -1,7 +1,7 @@
 import { GatewayError } from '../core/errors.ts'
 import { parseSince } from '../core/quarantine-filter.ts'
 import { type CliCommand, EXIT, type ParsedArgs, UsageError } from './command.ts'
-import { authorizedRequest, resolveGatewayUrl, URL_FLAG } from './gateway-client.ts'
+import { requestJson, resolveGatewayUrl, URL_FLAG } from './gateway-client.ts'
 import type { CommandIo } from './io.ts'
 import { BOLD, createStyler, DIM, roleStyle } from './terminal/colours.ts'
 import { escapeForTerminal, visibleJson } from './terminal/escape.ts'
@@ -64,8 +64,9 @@ put into double quotes, which the shell must pass on. A word has at least two ch
     let printed = 0
     while (left > 0) {
       parameters.set('limit', String(Math.min(left, PAGE)))
-      const response = await authorizedRequest(url + parameters, { headers: {}, signal: io.signal }, token)
-      const { data, next_before, indexed } = await readAnswer(response)
+      const answer = (await requestJson(url + parameters, token, io.signal)) as SearchAnswer | null
+      if (answer === null) throw new GatewayError('unexpected_response', 'The response to the search is not JSON.')
+      const { data, next_before, indexed } = answer
       if (indexed < 1 && !parameters.has('before')) {
         io.note(`The search index is being built: ${Math.floor(indexed * 100)} % of the messages can be found so far.`)
       }
@@ -78,14 +79,6 @@ put into double quotes, which the shell must pass on. A word has at least two ch
     if (printed === 0) io.note('No message contains all of this.')
     return EXIT.ok
   },
-}
-
-const readAnswer = async (response: Response): Promise<SearchAnswer> => {
-  try {
-    return (await response.json()) as SearchAnswer
-  } catch (cause) {
-    throw new GatewayError('unexpected_response', 'The response to the search is not JSON.', { cause })
-  }
 }
 
 /** @throws UsageError */

@@ -15,8 +15,10 @@ import {
 /** Maximum size of one request, below the gateway's limits of 1,000 messages and 16 MiB. */
 const BATCH = { messages: 500, bytes: 4 * 1024 * 1024 }
 const BACKOFF_MS = { minMs: 200, maxMs: 5_000 }
-/** Request timeout. A retry is safe, since every message has an id. */
+/** Maximum timeout of a request. A retry is safe, since every message has an id. */
 const REQUEST_TIMEOUT_MS = 30_000
+/** Even a short retry period leaves a request the time to fail with its own error. */
+const MIN_REQUEST_TIMEOUT_MS = 1_000
 
 export interface HttpTransportOptions {
   /** Address of the gateway without a trailing slash. */
@@ -118,6 +120,7 @@ export class HttpTransport implements PublishTransport {
       const error = await this.#attempt(
         batch.filter((line) => !lineResults.has(line)),
         lineResults,
+        Math.max(MIN_REQUEST_TIMEOUT_MS, Math.min(REQUEST_TIMEOUT_MS, Math.ceil(deadline - performance.now()))),
       )
       if (error === null) continue
       if (signal.aborted || performance.now() >= deadline) this.#fatalError = error
@@ -129,7 +132,11 @@ export class HttpTransport implements PublishTransport {
   }
 
   /** Sends one request. @returns null if it made progress, else the error for which it must be retried */
-  async #attempt(pending: readonly OutgoingLine[], lineResults: Map<OutgoingLine, LineResult>): Promise<unknown> {
+  async #attempt(
+    pending: readonly OutgoingLine[],
+    lineResults: Map<OutgoingLine, LineResult>,
+    requestTimeoutMs: number,
+  ): Promise<unknown> {
     const { url, token, signal } = this.#options
     const event_id = pending[0]!.message.event_id
     try {
@@ -137,7 +144,7 @@ export class HttpTransport implements PublishTransport {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
         body: `[${pending.map(({ message }) => serializeMessage(message)).join(',')}]`,
-        signal: AbortSignal.any([signal, AbortSignal.timeout(REQUEST_TIMEOUT_MS)]),
+        signal: AbortSignal.any([signal, AbortSignal.timeout(requestTimeoutMs)]),
       }
       const response = await authorizedRequest(
         `${url}/api/events/${encodeURIComponent(event_id)}/messages`,

@@ -1,5 +1,5 @@
 import type { EventSourceMessage } from 'eventsource-parser'
-import { backoffDelay } from '../../core/backoff.ts'
+import { backoffDelay, MAX_TIMER_MS } from '../../core/backoff.ts'
 import { parseDbId } from '../../core/cursor.ts'
 import { GatewayError } from '../../core/errors.ts'
 import { readSseEvents } from '../../upstream/sse-reader.ts'
@@ -98,12 +98,13 @@ async function* readStream(options: FollowOptions, state: FollowState): AsyncGen
   if (!resumed) streamUrl.searchParams.set(...start)
   const headers = { accept: 'text/event-stream', ...(resumed && { 'last-event-id': state.lastEventId! }) }
   const init = { headers, signal: AbortSignal.any([signal, idleTimeout.signal]) }
-  const response = await authorizedRequest(streamUrl.href, init, options.token)
-  if (!response.headers.get('content-type')?.startsWith('text/event-stream') || response.body === null) {
-    throw new GatewayError('unexpected_response', `${url} did not respond with an event stream.`)
-  }
+  const onSilence = () => idleTimeout.abort(new Error(`nothing received for ${silenceMs / 1_000} s`))
   try {
-    const onSilence = () => idleTimeout.abort(new Error(`nothing received for ${silenceMs / 1_000} s`))
+    const timer = setTimeout(onSilence, Math.min(silenceMs, MAX_TIMER_MS))
+    const response = await authorizedRequest(streamUrl.href, init, options.token).finally(() => clearTimeout(timer))
+    if (!response.headers.get('content-type')?.startsWith('text/event-stream') || response.body === null) {
+      throw new GatewayError('unexpected_response', `${url} did not respond with an event stream.`)
+    }
     const onRetry = (ms: number) => {
       state.retryMs = ms
     }

@@ -295,7 +295,7 @@ test('a certificate of a private authority is reported as such, and accepted wit
   try {
     const file = fileOf(await tokenOf({ events: '*', scope: 'publish' }))
     const args = ['publish', '--event', 'e', '--content', 'x', '--url', served.url, '--token-file', file]
-    const { code, stderr } = await run([...args, '--timeout', '0.1'])
+    const { code, stderr } = await run([...args, '--timeout', '3'])
     assert.is(code, 1)
     assert.match(stderr, /gateway_unreachable[\s\S]*certificate[\s\S]*NODE_EXTRA_CA_CERTS/)
     const trusting = await run(args, { NODE_EXTRA_CA_CERTS: testAuthority().caFile }, runCli)

@@ -67,6 +67,35 @@ const hearOut = async ({ url, server }: Played, count: number, silenceMs = 10_00
   return { ids, notes: notes.join('\n') }
 }
 
+lines('a gateway that accepts a connection and sends nothing, not even a head, counts as silent', async () => {
+  const asked = Promise.withResolvers<AbortSignal>()
+  const fetching = mock.method(globalThis, 'fetch', (_url: string, { signal }: { signal: AbortSignal }) => {
+    asked.resolve(signal)
+    return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+  })
+  mock.timers.enable({ apis: ['setTimeout'] })
+  try {
+    const options = {
+      start: ['tail', '5'],
+      silenceMs: 10_000,
+      signal: new AbortController().signal,
+      token: noToken,
+    } as const
+    const first = follow({ url: 'http://127.0.0.1/api/stream', ...options }).next()
+    first.catch(() => {})
+    const signal = await asked.promise
+    mock.timers.tick(10_000)
+    assert.ok(signal.aborted)
+    await first.then(
+      () => assert.unreachable(),
+      (error: { code: string }) => assert.is(error.code, 'gateway_unreachable'),
+    )
+  } finally {
+    mock.timers.reset()
+    fetching.mock.restore()
+  }
+})
+
 lines('another database at the same address is read from its start, though the cursor is valid there', async () => {
   const played = await playStreams([
     stream(hello('old', 0) + message(3) + message(7)),
