@@ -97,15 +97,18 @@ export class Publisher {
   #outboxError: PublishError | null = null
   readonly #idle = new Set<() => void>()
 
-  /** @throws PublishError config_invalid or amqp_client_incompatible; with an outbox also outbox_* */
-  constructor(options: PublisherOptions = {}) {
+  /**
+   * @param settings used instead of the address, exchange and size of options and environment
+   * @throws PublishError config_invalid or amqp_client_incompatible; with an outbox also outbox_*
+   */
+  constructor(options: PublisherOptions = {}, settings?: Settings) {
     const { maxMessageBytes, maxQueuedBytes, maxQueued, sendTimeoutMs } = options
     // Callers in JavaScript would otherwise miss refused messages without any error.
     if (Object.hasOwn(options, 'onSetAside')) {
       throw new PublishError('config_invalid', 'The option onSetAside was renamed to onRefused.')
     }
     if (maxMessageBytes !== undefined) positiveInteger('maxMessageBytes', maxMessageBytes, 1)
-    this.#settings = readSettings(options)
+    this.#settings = settings ?? readSettings(options)
     this.#onState = options.onState ?? noop
     const limits = {
       maxQueued: positiveInteger('maxQueued', maxQueued, 10_000),

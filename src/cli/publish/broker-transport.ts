@@ -16,12 +16,7 @@ export interface BrokerTransportOptions {
   /** Timeout of one message while the broker is unreachable, in milliseconds. */
   readonly timeoutMs: number
   readonly onResult: OnResult
-}
-
-const toAmqpUrl = ({ hosts, tls, username, password, vhost }: BrokerTransportOptions['broker']['address']): string => {
-  const [user, pass, host] = [username, password, vhost].map(encodeURIComponent)
-  const names = hosts.map(({ hostname, port }) => `${hostname.includes(':') ? `[${hostname}]` : hostname}:${port}`)
-  return `amqp${tls ? 's' : ''}://${user}:${pass}@${names.join(',')}/${host}`
+  readonly signal: AbortSignal
 }
 
 /** Error codes of a single message; all others mean that the broker cannot be used. */
@@ -30,7 +25,10 @@ const MESSAGE_ERRORS = new Set(['invalid_message', 'message_too_large', 'publish
 const toFailure = (error: unknown): LineResult => {
   if (!(error instanceof PublishError)) throw error
   const { code, message, hint } = error
-  return { kind: 'failed', code, text: message, hint, isTransportError: !MESSAGE_ERRORS.has(code) }
+  const failure = { kind: 'failed', code, isTransportError: !MESSAGE_ERRORS.has(code) } as const
+  // The advice of the library is for programs.
+  if (code !== 'publisher_closed') return { ...failure, text: message, hint }
+  return { ...failure, text: 'The command ended before RabbitMQ had confirmed the message.', hint: 'Publish it again.' }
 }
 
 interface PendingLine {
@@ -48,18 +46,14 @@ export class BrokerTransport implements PublishTransport {
   #drained = Promise.withResolvers<void>()
 
   /** Connects immediately. */
-  constructor({ broker, maxMessageBytes, timeoutMs, onResult }: BrokerTransportOptions) {
+  constructor({ broker, maxMessageBytes, timeoutMs, onResult, signal }: BrokerTransportOptions) {
     this.#onResult = onResult
-    this.#publisher = new Publisher({
-      url: toAmqpUrl(broker.address),
-      caFile: broker.address.tls?.caFile ?? undefined,
-      certFile: broker.address.tls?.certFile ?? undefined,
-      keyFile: broker.address.tls?.keyFile ?? undefined,
-      exchange: broker.topology.exchange,
-      maxMessageBytes,
-      maxQueued: MAX_IN_FLIGHT.messages * 2,
-      sendTimeoutMs: Math.max(1, Math.round(timeoutMs)),
-    })
+    const limits = { maxQueued: MAX_IN_FLIGHT.messages * 2, sendTimeoutMs: Math.max(1, Math.round(timeoutMs)) }
+    // Not as a URL, which cannot name the zone of an IPv6 address.
+    const settings = { address: broker.address, exchange: broker.topology.exchange, maxMessageBytes }
+    this.#publisher = new Publisher(limits, settings)
+    // The messages that wait for a broker fail then, so that the command can report where to go on.
+    signal.addEventListener('abort', () => void this.#publisher.close({ timeoutMs: 1 }))
   }
 
   async send(line: OutgoingLine): Promise<void> {

@@ -111,6 +111,14 @@ test('SIGINT ends a publish that waits for the broker', async () => {
   run.child.kill('SIGINT')
   const { code, stderr } = await run.done
   assert.is(code, 130, stderr)
+  assert.match(stderr, /^0 published, \d+ failed; stopped, publish again from line 1 on; interrupted\.$/m)
+})
+
+test('a host can be an IPv6 address with a zone, as for the gateway', async () => {
+  const away = { ...env, RABBITMQ_URL: '', RABBITMQ_HOST: '::1%lo', RABBITMQ_PORT: String(await freePort()) }
+  const { code, stderr } = await callCli(['publish', '--event', 'e', '--content', 'x', '--timeout', '1'], { env: away })
+  assert.is(code, 1)
+  assert.match(stderr, /^broker_unreachable: /)
 })
 
 test('demo plays through the broker', async () => {
