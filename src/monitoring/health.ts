@@ -17,6 +17,8 @@ export type HealthListener = (component: string, fault: Fault | null) => void
 /** Current faults by component. `/readyz` shows them; each change is logged once. */
 export class HealthRegistry {
   readonly #faults = new Map<string, Fault>()
+  /** Components that have not reported yet. */
+  readonly #pending = new Set<string>()
   readonly #onChange: HealthListener
 
   constructor(onChange: HealthListener) {
@@ -40,20 +42,21 @@ export class HealthRegistry {
    * change.
    */
   markPending(component: string, code: ErrorCode, message: string): void {
+    this.#pending.add(component)
     this.#faults.set(component, { component, code, message, hint: ERRORS[code].hint, since: new Date().toISOString() })
   }
 
-  /** Marks a component as failed. Idempotent: repeating the same failure is ignored. */
+  /** Marks a component as failed. A failure with the code of the current one only updates its cause: attempts to reach several hosts take turns. */
   markFailed(component: string, error: unknown): void {
     const code = error instanceof GatewayError ? error.code : 'internal'
     const hint = error instanceof GatewayError ? error.hint : ERRORS.internal.hint
     const message = errorChainText(error)
     const current = this.#faults.get(component)
-    if (current?.code === code && current.message === message) return
-    const since = current?.code === code ? current.since : new Date().toISOString()
-    const fault = { component, code, message, hint, since }
+    const isSame = current?.code === code
+    const fault = { component, code, message, hint, since: isSame ? current.since : new Date().toISOString() }
     this.#faults.set(component, fault)
-    this.#onChange(component, fault)
+    const wasPending = this.#pending.delete(component)
+    if (!isSame || wasPending) this.#onChange(component, fault)
   }
 
   /** Reports the outcome of the component's last attempt: an error, or null if it succeeded. */
@@ -64,6 +67,7 @@ export class HealthRegistry {
 
   /** Marks a component as working. */
   markHealthy(component: string): void {
+    this.#pending.delete(component)
     if (this.#faults.delete(component)) this.#onChange(component, null)
   }
 }
