@@ -31,7 +31,7 @@ export class HealthMonitor {
   readonly #startedAt = Date.now()
   #timer: NodeJS.Timeout | undefined
   /** Baselines of the last two samples. Rates use the later one that is old enough. */
-  #baseline: Baseline = { at: this.#startedAt, byPid: new Map() }
+  #baseline: Baseline = { at: performance.now(), byPid: new Map() }
   #previousBaseline: Baseline = this.#baseline
   /** Sums of the counters and histograms of workers that have exited. */
   #exited: MetricsSnapshot = {}
@@ -58,7 +58,7 @@ export class HealthMonitor {
   /** Returns the status of all workers. @param after only samples later than this, in milliseconds since 1970 */
   async report(after: number): Promise<HealthReport> {
     const replies = await this.#options.pollWorkers()
-    const now = Date.now()
+    const now = performance.now()
     const baseline = now - this.#baseline.at >= MIN_WINDOW_MS ? this.#baseline : this.#previousBaseline
     const rates = computeSample(baseline, replies, now)
     const { expected } = this.#options
@@ -105,8 +105,8 @@ export class HealthMonitor {
 
   async #sample(): Promise<void> {
     const replies = await this.#options.pollWorkers()
-    const now = Date.now()
-    this.#history.add(now, computeSample(this.#baseline, replies, now).sample)
+    const now = performance.now()
+    this.#history.add(Date.now(), computeSample(this.#baseline, replies, now).sample)
     this.#previousBaseline = this.#baseline
     this.#baseline = advanceBaseline(this.#baseline, replies, now)
   }

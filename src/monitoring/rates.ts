@@ -9,7 +9,7 @@ import {
 import type { Sample } from './samples.ts'
 import type { WorkerReply } from './worker-status.ts'
 
-/** Metrics of the workers at one time, in milliseconds since 1970. */
+/** Metrics of the workers at one time, in milliseconds of a clock that is never set. */
 export interface Baseline {
   readonly at: number
   readonly byPid: ReadonlyMap<number, MetricsSnapshot>

@@ -84,9 +84,12 @@ const withMonitor = async (
     monitor: HealthMonitor,
     store: (messages: number) => void,
     pass: (ms: number) => Promise<void>,
+    setClock: (ms: number) => void,
   ) => Promise<void>,
 ): Promise<void> => {
   mock.timers.enable({ apis: ['setInterval', 'Date'], now: START })
+  let set = 0
+  const clock = mock.method(performance, 'now', () => Date.now() - set)
   let stored = 0
   const monitor = new HealthMonitor({ pollWorkers: async () => [seen(1, stored)], expected: 1 })
   monitor.start()
@@ -100,9 +103,14 @@ const withMonitor = async (
         mock.timers.tick(ms)
         await new Promise(setImmediate)
       },
+      (ms) => {
+        set += ms
+        mock.timers.setTime(Date.now() + ms)
+      },
     )
   } finally {
     monitor.stop()
+    clock.mock.restore()
     mock.timers.reset()
   }
 }
@@ -135,6 +143,15 @@ test('a sample is taken every ten seconds, covering the time since the last one'
     monitor.stop()
     await pass(60_000)
     assert.is((await monitor.report(0)).samples.at.length, 2)
+  }))
+
+test('a clock that is set back makes no rate absurd', () =>
+  withMonitor(async (monitor, store, pass, setClock) => {
+    await pass(10_000)
+    store(50)
+    await pass(5_000)
+    setClock(-3_600_000)
+    assert.is((await monitor.report(0)).now.stored_per_second, 10)
   }))
 
 test('the current rate covers at least five seconds', () =>
