@@ -16,8 +16,8 @@ that are set.
 
 A variable whose name is one edit away from a known one, such as JWT_SECRETT, is reported as a
 warning on stderr. It may belong to other software, so the exit code stays 0. Names of fewer than
-ten characters, such as PORT, are searched for only in .env. The public key of DeepSOC's sample.env is
-reported as well.`,
+ten characters, such as PORT, are searched for only in .env. A key that is public,
+such as the one of DeepSOC's sample.env, is reported as well.`,
   flags: { check: { description: 'only report whether the configuration is valid, and warnings' } },
   examples: [
     ['deepsoc-gateway config', 'Every variable with its value and source'],

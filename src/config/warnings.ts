@@ -11,8 +11,11 @@ export interface ConfigWarning {
   readonly text: string
 }
 
-/** The key in DeepSOC's sample.env, which is long enough to be accepted. */
-const PUBLIC_SECRET = 'deepsoc_jwt_secret_key_change_in_production'
+/** Keys of samples that are long enough to be accepted, and where they stand. */
+const PUBLIC_SECRETS = new Map([
+  ['deepsoc_jwt_secret_key_change_in_production', 'DeepSOC’s sample.env'],
+  ['change-me-to-the-output-of-openssl-rand-base64-48', 'an earlier deploy/kubernetes.yaml'],
+])
 
 /** Finds variables that are misspelled, and a key that is public. */
 export const findConfigWarnings = (layers: EnvLayers): ConfigWarning[] => {
@@ -23,11 +26,11 @@ export const findConfigWarnings = (layers: EnvLayers): ConfigWarning[] => {
       suggestion: misspelling.suggestion,
       text: describeMisspelling(misspelling),
     })),
-    ...['JWT_SECRET', DEEPSOC_SECRET]
-      .filter((name) => env[name] === PUBLIC_SECRET)
-      .map((variable) => ({
-        variable,
-        text: `${variable} is the key of DeepSOC’s sample.env, which is public: anyone can sign a token. Set a key of your own here and in DeepSOC.`,
-      })),
+    ...['JWT_SECRET', DEEPSOC_SECRET].flatMap((variable) => {
+      const sample = PUBLIC_SECRETS.get(env[variable] ?? '')
+      if (sample === undefined) return []
+      const text = `${variable} is the key of ${sample}, which is public: anyone can sign a token. Set a key of your own here and where the tokens are signed, such as in DeepSOC.`
+      return [{ variable, text }]
+    }),
   ]
 }
