@@ -1,9 +1,10 @@
-import { existsSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { type Declared, declaredMetrics, seriesOf } from '../../support/clients/metrics.ts'
 import { suite } from '../../support/harness/suite.ts'
-import { getJson, type Json } from '../../support/harness/wait.ts'
+import { getJson, type Json, tempDir } from '../../support/harness/wait.ts'
 import { readText, readYaml } from '../../support/repo/documents.ts'
 import { ROOT, startGateway } from '../../support/servers/gateway.ts'
 
@@ -183,5 +184,31 @@ for (const file of COMPOSE_FILES) {
     for (const path of files) assert.ok(existsSync(join(ROOT, dirname(file), path)), `${file}: ${path}`)
   })
 }
+
+deploy('a standby whose first copy was killed copies again, and starts on a complete copy only', () => {
+  const dir = tempDir()
+  const [bin, data] = [join(dir, 'bin'), join(dir, 'data')]
+  for (const folder of [bin, data]) mkdirSync(folder)
+  const program = (name: string, lines: string[]): void =>
+    writeFileSync(join(bin, name), ['#!/bin/sh', ...lines].join('\n'), { mode: 0o755 })
+  program('pg_basebackup', [
+    'while [ "$1" != --pgdata ]; do shift; done',
+    '[ -z "$(ls -A "$2" 2>/dev/null)" ] || exit 1',
+    'mkdir -p "$2" && echo 17 > "$2/PG_VERSION"',
+    '[ -z "$KILLED" ] || kill -9 $$',
+    'touch "$2/complete"',
+  ])
+  program('postgres', ['ls "$PGDATA"'])
+  const start = (env: NodeJS.ProcessEnv) =>
+    spawnSync('sh', [join(ROOT, 'deploy/cluster/standby.sh')], {
+      env: { PATH: `${bin}:${process.env.PATH}`, PGDATA: data, ...env },
+      encoding: 'utf8',
+    })
+  assert.is.not(start({ KILLED: '1' }).status, 0)
+  for (let n = 0; n < 2; n++) {
+    const { status, stdout, stderr } = start({})
+    assert.equal([status, stdout], [0, 'PG_VERSION\ncomplete\n'], stderr)
+  }
+})
 
 deploy.run()
