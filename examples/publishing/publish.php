@@ -13,6 +13,8 @@ $body = json_encode([
     'message_content' => '先取证，再封禁',
 ], JSON_THROW_ON_ERROR);
 $url = parse_url(getenv('RABBITMQ_URL'));
+// Without TLS the password would be sent in clear: for amqps:// use AMQPSSLConnection.
+if (($url['scheme'] ?? '') !== 'amqp') throw new Exception('RABBITMQ_URL must be an amqp:// URL');
 $vhost = rawurldecode(substr($url['path'] ?? '', 1)) ?: '/';
 $connection = new AMQPStreamConnection(
     $url['host'], $url['port'] ?? 5672, rawurldecode($url['user']), rawurldecode($url['pass']), $vhost

@@ -1,7 +1,9 @@
 // full
 // needs: rabbitmq, pika
+
 import { spawn } from 'node:child_process'
 import { cpSync, readdirSync, symlinkSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { killAtExit } from '../../support/harness/cleanup.ts'
@@ -154,6 +156,21 @@ for (const { file, library, obtain, run: publish } of EXAMPLES) {
     await until(() => messages().length === 1, { what: `the message of ${file}` })
     assert.is(JSON.parse(messages()[0]!.body).message_content, '先取证，再封禁')
     assert.equal(rejectedRows(gateway.dbFile), [])
+  })
+  if (library !== 'php') continue
+  test(`${file} connects to no address that it would not encrypt`, async () => {
+    let connections = 0
+    const server = createServer((socket) => {
+      connections++
+      socket.destroy()
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const RABBITMQ_URL = `amqps://soc:secret@127.0.0.1:${(server.address() as AddressInfo).port}`
+    const env = { AUTOLOAD: '/usr/share/php/PhpAmqpLib/autoload.php', RABBITMQ_URL }
+    const error = await run('php', ['publish.php'], env).then(String, String)
+    server.close()
+    assert.is(connections, 0)
+    assert.match(error, 'amqp://')
   })
 }
 
