@@ -22,7 +22,7 @@ import { openStore } from '../store/open-store.ts'
 import type { RetentionJob } from '../store/retention.ts'
 import { retryStart } from '../store/retry-start.ts'
 import type { MessageSearch } from '../store/search/search.ts'
-import type { MessageStore } from '../store/store.ts'
+import type { MessageStore, StoreCallbacks } from '../store/store.ts'
 import { StreamHub } from '../streams/hub.ts'
 import { sumCounters } from '../telemetry/cluster-metrics.ts'
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts'
@@ -38,7 +38,7 @@ import { createRetention } from './retention.ts'
 import { createSearch } from './search.ts'
 import { StoreMonitor } from './store-monitor.ts'
 
-export interface GatewayOptions {
+export interface GatewayOptions extends StoreCallbacks {
   readonly config: Config
   readonly logger: Logger
   readonly version: string
@@ -97,6 +97,7 @@ export class Gateway {
         onRevoked: () => void this.#access.revocations.refresh().catch(noop),
         onSessionEnd: (tokenId) => this.#access.closeSession(tokenId),
         onWarning: (text) => logger.warn(text),
+        onUnusable: options.onUnusable,
       })
     this.#health = new HealthRegistry(logHealthChanges(logger, () => this.#metrics))
     this.#storeMonitor = new StoreMonitor({

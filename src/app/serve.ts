@@ -8,6 +8,7 @@ import { buildConfig, type Config, loadWorkerConfig, modeOf } from '../config/co
 import { mergeLayers } from '../config/load-env.ts'
 import { readRawConfig, resolveSettings } from '../config/raw-config.ts'
 import { findConfigWarnings } from '../config/warnings.ts'
+import type { GatewayError } from '../core/errors.ts'
 import { noop } from '../core/noop.ts'
 import { ensureWebBundle } from '../http/web-assets.ts'
 import { type Env, readEnvLayers } from '../platform/env.ts'
@@ -98,21 +99,33 @@ export const serveUntilSignal = async (version: string, onListening: OnListening
   for (const { text, ...fields } of findConfigWarnings(layers)) logger.warn(fields, text)
   await ensureWebBundle()
   if (config.workers > 1) return serveAsPrimary(config, resolveSettings(raw), logger, onListening)
-  return runGateway(new Gateway({ config, logger, version }), config, logger, onListening)
+  const { promise: unusable, onUnusable } = watchStore(logger)
+  return runGateway(new Gateway({ config, logger, version, onUnusable }), config, logger, onListening, unusable)
 }
 
-/** Runs a gateway that was already constructed. */
+/** Returns a promise that resolves once the store can be written no more, and the callback that resolves it. */
+const watchStore = (logger: Logger) => {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const onUnusable = (error: GatewayError): void => {
+    logger.error({ code: error.code, err: error }, 'the database can be written no more, stopping')
+    resolve()
+  }
+  return { promise, onUnusable }
+}
+
+/** Runs a gateway that was already constructed. @param unusable ends it like a signal, so that its supervisor starts it again */
 export const runGateway = async (
   gateway: Gateway,
   config: Config,
   logger: Logger,
   onListening: OnListening = noop,
+  unusable: Promise<unknown> = new Promise(noop),
 ): Promise<number> => {
   const signalReceived = waitForSignal(logger)
   if (!(await startUnlessStopped(gateway, signalReceived))) return 0
   logListening(config, logger, baseUrl(config, gateway.port))
   onListening(gateway.port)
-  await signalReceived
+  await Promise.race([signalReceived, unusable])
   return stopWithDeadline(gateway, config, logger)
 }
 
@@ -163,6 +176,7 @@ const serveAsWorker = async (version: string): Promise<number> => {
   const config = loadWorkerConfig(await receiveSettings())
   const logger = (await createLogger(config.logLevel)).child({ worker: cluster.worker!.id })
   const worker = new ClusterWorker()
+  const { promise: unusable, onUnusable } = watchStore(logger)
   const gateway = new Gateway({
     config,
     logger,
@@ -172,11 +186,12 @@ const serveAsWorker = async (version: string): Promise<number> => {
     healthReport: worker.healthReport,
     reusePort: true,
     clusterPeers: worker,
+    onUnusable,
   })
   worker.setStatusSource(gateway)
   worker.onUnresponsive((error) => gateway.reportWorkers(error))
   const stopAccepting = Promise.withResolvers<void>()
-  const drained = worker.waitForDrain(stopAccepting.resolve)
+  const drained = Promise.race([worker.waitForDrain(stopAccepting.resolve), unusable])
   if (!(await startUnlessStopped(gateway, Promise.race([stopAccepting.promise, drained])))) return 0
   void stopAccepting.promise.then(() => gateway.stopAccepting())
   worker.listening(baseUrl(config, gateway.port))

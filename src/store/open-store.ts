@@ -5,7 +5,7 @@ import { describePostgres, type PostgresAddress } from './postgres/url.ts'
 import { fileIdentities, sharedPaths } from './sqlite/open-files.ts'
 import { type QuarantineAccess, SqliteQuarantine } from './sqlite/quarantine.ts'
 import { SqliteStore } from './sqlite/store.ts'
-import type { MessageStore } from './store.ts'
+import type { MessageStore, StoreCallbacks } from './store.ts'
 
 /** Location of the store, and how many connections it can use. */
 export interface StoreLocation {
@@ -22,12 +22,13 @@ export interface StoreLocation {
 /** Creates the store for a location; the caller starts it. Notifications from other hosts are passed to the callbacks. */
 export const openStore = (
   { databaseFile: file, postgres, databaseConnections, upstream = null }: StoreLocation,
-  callbacks: Pick<PostgresStoreOptions, 'damage' | 'onAppended' | 'onRevoked' | 'onSessionEnd' | 'onWarning'>,
+  callbacks: Pick<PostgresStoreOptions, 'damage' | 'onAppended' | 'onRevoked' | 'onSessionEnd' | 'onWarning'> &
+    StoreCallbacks,
 ): MessageStore => {
   const identity = { newLogId: randomUUID(), now: Date.now() }
   if (postgres === null) {
-    const { damage, onWarning } = callbacks
-    return new SqliteStore({ ...identity, file, edge: upstream !== null, damage, onWarning })
+    const { damage, onWarning, onUnusable } = callbacks
+    return new SqliteStore({ ...identity, file, edge: upstream !== null, damage, onWarning, onUnusable })
   }
   return new PostgresStore({ ...identity, ...callbacks, address: postgres, connections: databaseConnections })
 }

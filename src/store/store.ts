@@ -1,4 +1,5 @@
 import type { Bounds } from '../core/cursor.ts'
+import type { GatewayError } from '../core/errors.ts'
 import type { NewMessage, StoredMessage, ValidationReason } from '../core/message.ts'
 import type { QuarantineRow, QuarantineSummary, ReplayRequest } from '../core/quarantine.ts'
 import type { QuarantineFilter } from '../core/quarantine-filter.ts'
@@ -159,6 +160,12 @@ export interface Quarantine {
   replay(replays: readonly ReplayRequest[]): Promise<ReplayResult[]>
   /** Deletes rows permanently. @returns the number of rows deleted */
   drop(ids: readonly number[]): Promise<number>
+}
+
+/** Callbacks of a store, whatever it is used for. */
+export interface StoreCallbacks {
+  /** Called once if nothing can be written any more before the process is started again. */
+  readonly onUnusable?: ((error: GatewayError) => void) | undefined
 }
 
 /**

@@ -13,7 +13,6 @@ import type {
   AppendEntry,
   AppendResult,
   EventSummary,
-  FaultPoint,
   MessagePage,
   MessageStore,
   PageLimit,
@@ -33,16 +32,13 @@ import { createQuarantine } from './quarantine-reader.ts'
 import * as queries from './queries.ts'
 import { StatementCache } from './statement-cache.ts'
 import { damagedBody, dropPageCache, isBodyDamaged } from './verify.ts'
-import { createInlineWriter, WorkerThreadWriter, type Writer } from './writer-client.ts'
+import { createWriter, type Writer, type WriterOptions } from './writer-client.ts'
 
-export interface SqliteStoreOptions {
-  readonly file: string
+export interface SqliteStoreOptions extends WriterOptions {
   /** log_id of a newly created database. */
   readonly newLogId: string
   /** Milliseconds since 1970. */
   readonly now: number
-  /** Runs the writer in this thread instead of a worker thread, and calls back at its stages; for fault injection. */
-  readonly inlineWriter?: { readonly onStage?: (stage: FaultPoint) => void }
   /** True if the store is the copy of an edge. */
   readonly edge?: boolean
   /** Notes damage that is found. Default: one of its own. */
@@ -89,11 +85,10 @@ export class SqliteStore implements MessageStore {
 
   /** @throws GatewayError database_* if the file is not usable, or storage_busy; the file is then unchanged */
   async start(): Promise<void> {
-    const { file, inlineWriter, onWarning = noop, startLockTimeoutMs = Number.POSITIVE_INFINITY } = this.#options
+    const { onWarning = noop, startLockTimeoutMs = Number.POSITIVE_INFINITY } = this.#options
     const waitMs = ({ code }: GatewayError): number => (code === 'storage_busy' ? startLockTimeoutMs : 0)
     await retryStart(() => this.#prepare(), { waitMs, onWarning })
-    this.#writer =
-      inlineWriter === undefined ? new WorkerThreadWriter(file) : createInlineWriter(file, inlineWriter.onStage)
+    this.#writer = createWriter(this.#options)
   }
 
   async stop(): Promise<void> {

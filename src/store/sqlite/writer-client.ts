@@ -1,8 +1,17 @@
 import type { Worker } from 'node:worker_threads'
 import { type ErrorCode, GatewayError } from '../../core/errors.ts'
+import { noop } from '../../core/noop.ts'
 import type { ReplayRequest } from '../../core/quarantine.ts'
 import { startWorkerThread } from '../../platform/assets.ts'
-import type { AppendEntry, AppendResult, FaultPoint, ReplayResult, RetentionLimits, Revocation } from '../store.ts'
+import type {
+  AppendEntry,
+  AppendResult,
+  FaultPoint,
+  ReplayResult,
+  RetentionLimits,
+  Revocation,
+  StoreCallbacks,
+} from '../store.ts'
 import type { CopyState } from '../store-copy.ts'
 import { WriteWatch } from '../write-watch.ts'
 import { assertSpaceFor } from './disk-space.ts'
@@ -36,8 +45,20 @@ interface Pending {
 /** `WriterRequest` without `seq`; distributed over the union so that each kind keeps its fields. */
 type Request<R = WriterRequest> = R extends WriterRequest ? Omit<R, 'seq'> : never
 
+export interface WriterOptions extends StoreCallbacks {
+  readonly file: string
+  /** Runs the writer in this thread instead of a worker thread, and calls back at its stages; for fault injection. */
+  readonly inlineWriter?: { readonly onStage?: (stage: FaultPoint) => void }
+}
+
+/** Creates the writer in a thread of its own, or for fault injection in this one. */
+export const createWriter = (options: WriterOptions): Writer =>
+  options.inlineWriter === undefined
+    ? new WorkerThreadWriter(options)
+    : createInlineWriter(options.file, options.inlineWriter.onStage)
+
 /** Runs the writer in this thread, for fault injection. */
-export const createInlineWriter = (file: string, onStage: ((stage: FaultPoint) => void) | undefined): Writer => {
+const createInlineWriter = (file: string, onStage: ((stage: FaultPoint) => void) | undefined): Writer => {
   const writer = new SqliteWriter(file, WRITER_SQL, { onStage })
   const writes = new WriteWatch()
   return {
@@ -59,16 +80,19 @@ export const createInlineWriter = (file: string, onStage: ((stage: FaultPoint) =
 }
 
 /** Runs the writer in a worker thread: a commit waits for the disk and must not block the streams (measured in docs/ARCHITECTURE.md). */
-export class WorkerThreadWriter implements Writer {
+class WorkerThreadWriter implements Writer {
   readonly #file: string
   readonly #worker: Worker
   readonly #writes = new WriteWatch()
   readonly #pending = new Map<number, Pending>()
+  readonly #onUnusable: (error: GatewayError) => void
+  #closing = false
   #seq = 0
   #failure: GatewayError | null = null
 
-  constructor(file: string) {
+  constructor({ file, onUnusable = noop }: WriterOptions) {
     this.#file = file
+    this.#onUnusable = onUnusable
     const start: WriterStart = { file, sql: WRITER_SQL }
     this.#worker = startWorkerThread('sqlite-writer-thread', new URL('./writer-thread.ts', import.meta.url), start)
     this.#worker.on('message', (reply: WriterReply) => this.#settle(reply))
@@ -116,6 +140,7 @@ export class WorkerThreadWriter implements Writer {
   }
 
   async close(): Promise<void> {
+    this.#closing = true
     await this.#call({ op: 'close' })
   }
 
@@ -136,6 +161,7 @@ export class WorkerThreadWriter implements Writer {
   }
 
   #fail(cause: unknown): void {
+    const wasUsable = this.#failure === null
     // It is unknown whether the last batch was committed; its unique keys make appending it again harmless.
     this.#failure ??= new GatewayError('storage_unavailable', 'The writer of the database has stopped.', {
       cause,
@@ -143,5 +169,6 @@ export class WorkerThreadWriter implements Writer {
     })
     for (const pending of this.#pending.values()) pending.reject(this.#failure)
     this.#pending.clear()
+    if (wasUsable && !this.#closing) this.#onUnusable(this.#failure)
   }
 }

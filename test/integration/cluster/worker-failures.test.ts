@@ -109,6 +109,35 @@ test('a worker that is replaced has the settings of the start, even if a file of
   }
 })
 
+for (const workers of [1, 2]) {
+  test(`a process whose writer of the database has ended is started again (WORKERS=${workers})`, async () => {
+    const entry = 'test/support/servers/mortal-writer-gateway.ts'
+    const gateway = await startGateway({ entry, env: { WORKERS: String(workers) } })
+    try {
+      await publishEach(gateway, 20)
+      const [victim = gateway.pid] = workersOf(gateway)
+      process.kill(victim, 'SIGUSR2')
+      const found = () => gateway.logs().find(({ code }) => code === 'storage_unavailable')
+      // A write notices it at the latest.
+      await until(() => found() !== undefined || publish(gateway, newRoom(), chats(1)).then(() => false), {
+        what: 'its end is noticed',
+      })
+      assert.is(found()?.level, 'error', gateway.output())
+      await until(() => !isRunning(victim), { what: 'the end of the process' })
+      if (workers === 1) {
+        assert.is((await gateway.term()).code, 1)
+        await gateway.restart()
+      }
+      await until(async () => (await metric(gateway, 'gateway_workers')) === workers, {
+        what: 'all workers in /metrics',
+      })
+      await publishEach(gateway, 20)
+    } finally {
+      await gateway.dispose()
+    }
+  })
+}
+
 test.full('workers that were all killed at once are replaced when they are killed again', async () => {
   const wal = `${gateway.dbFile}-wal`
   const { ino } = statSync(wal)

@@ -478,6 +478,19 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
     ],
   },
   {
+    fault: { en: 'The thread that writes to SQLite ends', zh: '写 SQLite 的线程退出' },
+    log: 'the database can be written no more, stopping',
+    messages: {
+      en: 'nothing is acknowledged; the process stops with exit code 1, and is started again by its supervisor, a worker by the primary',
+      zh: '不确认；进程以退出码 1 停止，由监管程序重新启动，工作进程由主进程替换',
+    },
+    readers: {
+      en: 'streams of the process end with `closing`; clients resume',
+      zh: '该进程的流以 `closing` 结束，客户端继续',
+    },
+    tests: [[FAILURES, 'a process whose writer of the database has ended is started again (WORKERS=…)']],
+  },
+  {
     fault: { en: 'Another process locks the database', zh: '另一个进程锁住了数据库' },
     named: [['store_write', 'storage_busy']],
     metric: 'gateway_commit_failures_total',
