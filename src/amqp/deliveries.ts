@@ -29,7 +29,7 @@ export interface Delivery {
   readonly sha256: string | null
 }
 
-/** Interval at which a paused reader reports that it is paused, in milliseconds; half of the shortest heartbeat interval. */
+/** Interval at which a paused reader reports that the connection is alive, in milliseconds; half of the shortest heartbeat interval. */
 const PAUSED_MS = 500
 
 /**

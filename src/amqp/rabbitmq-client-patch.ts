@@ -26,7 +26,7 @@ export interface AmqpFrame {
 /**
  * Reads all frames of an open connection, instead of rabbitmq-client.
  *
- * @param handle takes a frame, or undefined to report only that reading is paused
+ * @param handle takes a frame, or undefined to report only that the connection is alive
  * @param decode rabbitmq-client's own decoder, for one whole frame
  * @throws Error READ_END when the socket has ended
  */
@@ -113,11 +113,7 @@ export class AmqpConnection extends Base {
   readonly #interceptors = new Map<number, FrameInterceptor>()
   readonly #readFrames: FrameLoop | null
   #staleAfterMs = 0
-  /** 0 once it is stale. */
   #staleAt = 0
-  #exclusiveUntil = 0
-  /** True after a pause of the reader. */
-  #paused = false
 
   /** @param readFrames null if rabbitmq-client reads the frames */
   constructor(options: ConnectionOptions, readFrames: FrameLoop | null) {
@@ -131,20 +127,14 @@ export class AmqpConnection extends Base {
   }
 
   /**
-   * Time in milliseconds since 1970 after which the broker may have closed the connection, and another consumer may have stored what was
-   * delivered on it. What is read after a pause of the reader does not extend it, since it may have arrived before, until `noteAnswer` does.
+   * Time in milliseconds since 1970 after which the connection is stale unless something is read before; 0 once it is. The broker may then
+   * have closed it, and another consumer may have stored what was delivered on it.
    */
-  get exclusiveUntil(): number {
-    return this.#exclusiveUntil
+  get staleAt(): number {
+    return this.#staleAt
   }
 
-  /** Notes that the broker has answered a request that was sent at this time, in milliseconds since 1970. */
-  noteAnswer(sentAt: number): void {
-    this.#paused = false
-    this.#exclusiveUntil = sentAt + this.#staleAfterMs
-  }
-
-  /** True from the first time that nothing was read for too long, not even in a pause; the next frame then ends the connection. */
+  /** True from the first time that it is found after `staleAt`; its next frame then ends the connection. */
   get stale(): boolean {
     // Unlike performance.now(), this clock also counts the time for which the machine was suspended.
     return this.#isStale(Date.now())
@@ -160,7 +150,7 @@ export class AmqpConnection extends Base {
     await super._negotiate(read)
     // Channels split and count bodies by the requested frame size, but the broker may have granted a smaller one.
     this._opt.frameMax = this._state.frameMax
-    this.#staleAt = this.#exclusiveUntil = Date.now() + this.#staleAfterMs
+    this.#staleAt = Date.now() + this.#staleAfterMs
     this.#opened.resolve()
     // rabbitmq-client starts reading when this returns, so a custom reader runs here until the socket ends, which throws.
     await this.#readFrames?.(this._socket, (frame) => this.#handle(frame), decodeFrame)
@@ -180,8 +170,6 @@ export class AmqpConnection extends Base {
       })
     }
     this.#staleAt = now + this.#staleAfterMs
-    if (frame === undefined) this.#paused = true
-    if (!this.#paused) this.#exclusiveUntil = this.#staleAt
     this._handleChunk(frame)
   }
 

@@ -34,8 +34,6 @@ const BACKOFF_MS = { minMs: 100, maxMs: 5_000 }
 export interface ConsumerOptions {
   /** Bounds the bytes of the deliveries in hand. */
   readonly buffer: IngestBuffer
-  /** Asks the broker whether the connection is still open; resolves with false if it is not. Reads on until then. */
-  readonly probe: () => Promise<boolean>
   /** Commits a batch; resolves once it is durable. */
   readonly append: MessageStore['append']
   readonly queue: string
@@ -195,12 +193,11 @@ export class Consumer {
   async #commit(entries: readonly AppendEntry[]): Promise<AppendResult[] | null> {
     let endsAt = Number.POSITIVE_INFINITY
     for (let attempt = 0; !this.#discarded; attempt++) {
-      const { stale, exclusiveUntil } = this.#connection
-      if (stale || (Date.now() > exclusiveUntil && !(await this.#options.probe())) || this.#discarded) {
+      if (this.#connection.stale) {
         this.#discard()
         break
       }
-      setExclusiveUntil(entries, this.#connection.exclusiveUntil)
+      setExclusiveUntil(entries, this.#connection.staleAt)
       try {
         const outcomes = await this.#options.append(entries)
         this.#options.onStorageFault(null)

@@ -24,7 +24,6 @@ const DEAD_LETTER_PREFETCH = 1
 
 interface ConsumeOptions extends Pick<OpenConnection, 'stopping' | 'ready'> {
   readonly connection: AmqpConnection
-  readonly control: Channel
   /** Rejects when the connection or the control channel fails. */
   readonly failed: Promise<never>
 }
@@ -34,7 +33,7 @@ const STORE_CHECK_MS = 1_000
 /** Time within which a consumer without deliveries ends once the store has failed, in milliseconds. */
 const IDLE_CHECK_MS = 200
 
-export interface IngestOptions extends Omit<ConsumerOptions, 'queue' | 'buffer' | 'probe'> {
+export interface IngestOptions extends Omit<ConsumerOptions, 'queue' | 'buffer'> {
   readonly address: BrokerAddress
   readonly topology: Topology
   readonly health: HealthRegistry
@@ -70,8 +69,6 @@ export class IngestService {
   /** True from a failed commit to the next one that succeeds. */
   #storeFailed = false
   #consuming = false
-  /** Probes without an answer. It can lie behind deliveries, so that reading must not pause. */
-  #probes = 0
   #receivedAt: number | null = null
 
   /** @throws GatewayError amqp_client_incompatible */
@@ -92,7 +89,7 @@ export class IngestService {
       component: 'consumer',
       health: options.health,
       heartbeatSeconds: options.heartbeatSeconds,
-      readFrames: createDeliveryFrameLoop(() => (this.#probes > 0 ? null : this.#buffer.full)),
+      readFrames: createDeliveryFrameLoop(() => this.#buffer.full),
       use: (open) => this.#use(open),
     })
   }
@@ -145,7 +142,7 @@ export class IngestService {
         stopped =
           (await Promise.race([this.#storeWorks(ready, over.signal), stopping.then(() => 'stopped'), failed])) ===
           'stopped'
-        if (!stopped) stopped = await this.#consumeUntilStoreFails({ connection, control, stopping, failed, ready })
+        if (!stopped) stopped = await this.#consumeUntilStoreFails({ connection, stopping, failed, ready })
       }
     } finally {
       over.abort()
@@ -174,12 +171,11 @@ export class IngestService {
   }
 
   /** @returns true after `stopping`, false if the store has failed. @throws what ended a channel */
-  async #consumeUntilStoreFails({ connection, control, stopping, failed, ready }: ConsumeOptions): Promise<boolean> {
+  async #consumeUntilStoreFails({ connection, stopping, failed, ready }: ConsumeOptions): Promise<boolean> {
     const { topology, prefetch } = this.#options
     this.#consuming = true
-    const probe = () => this.#probe(connection, control)
-    const live = await this.#consume(connection, probe, topology.queue, prefetch)
-    const dead = await this.#consume(connection, probe, deadLetterQueue(topology), DEAD_LETTER_PREFETCH)
+    const live = await this.#consume(connection, topology.queue, prefetch)
+    const dead = await this.#consume(connection, deadLetterQueue(topology), DEAD_LETTER_PREFETCH)
     const consumers = [live.consumer, dead.consumer]
     ready()
     const storeFailed = Promise.race([live.consumer.storeFailed, dead.consumer.storeFailed])
@@ -250,22 +246,7 @@ export class IngestService {
     }
   }
 
-  async #probe(connection: AmqpConnection, control: Channel): Promise<boolean> {
-    this.#probes++
-    const sentAt = Date.now()
-    try {
-      // Any request with an answer, on a channel without deliveries.
-      await control.basicQos({ prefetchCount: 1 })
-      connection.noteAnswer(sentAt)
-      return true
-    } catch {
-      return false
-    } finally {
-      this.#probes--
-    }
-  }
-
-  async #consume(connection: AmqpConnection, probe: () => Promise<boolean>, queue: string, prefetch: number) {
+  async #consume(connection: AmqpConnection, queue: string, prefetch: number) {
     const channel = await connection.acquire({ emitErrorsFromChannel: true })
     const ended = rejectOnClose(channel)
     const onStorageFault = (error: unknown): void => {
@@ -277,7 +258,7 @@ export class IngestService {
       if (queue === this.#options.topology.queue) this.#receivedAt = performance.now()
       this.#options.onLag(...args)
     }
-    const options = { ...this.#options, onLag, onStorageFault, buffer: this.#buffer, probe, queue, prefetch }
+    const options = { ...this.#options, onLag, onStorageFault, buffer: this.#buffer, queue, prefetch }
     const consumer = new Consumer(connection, channel, options)
     await Promise.race([consumer.start(), ended])
     return { channel, consumer, ended }

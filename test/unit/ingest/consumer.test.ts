@@ -16,7 +16,7 @@ const startConsumer = async () => {
   let intercepted: FrameInterceptor = () => false
   const connection = {
     stale: false,
-    exclusiveUntil: Number.POSITIVE_INFINITY,
+    staleAt: Number.POSITIVE_INFINITY,
     intercept: (_channel: Channel, interceptor: FrameInterceptor) => void (intercepted = interceptor),
   }
   const channel = Object.assign(new EventEmitter(), { basicQos() {}, basicConsume() {}, basicAck() {} })
@@ -26,12 +26,10 @@ const startConsumer = async () => {
       const succeed = (): void => resolve(entries.map(() => ({ kind: 'rejected', db_id: 0 })))
       commits.push({ size: entries.length, succeed, fail: () => reject(new Error('the store has failed')) })
     })
-  const probed = Promise.withResolvers<boolean>()
   let faults = 0
   const ignore = (): void => {}
   const options: ConsumerOptions = {
     buffer: new IngestBuffer(1_000_000),
-    probe: () => probed.promise,
     append,
     queue: 'queue',
     prefetch: 10,
@@ -47,7 +45,6 @@ const startConsumer = async () => {
   return {
     connection,
     commits,
-    probed,
     faults: () => faults,
     deliver(deliveryTag: number): void {
       const params = { deliveryTag, redelivered: false, exchange: 'exchange', routingKey: 'key' }
@@ -75,26 +72,6 @@ test('deliveries that wait for a commit are not committed once the connection is
   connection.stale = true
   commits[0]!.succeed()
   assert.equal(await sizes(), [1])
-})
-
-test('after a pause of the reader, a batch waits until the broker has answered, and is left to it otherwise', async () => {
-  for (const [answer, expected] of [
-    [true, [1, 2]],
-    [false, [1]],
-  ] as const) {
-    const { connection, commits, probed, deliver, sizes } = await startConsumer()
-    deliver(1)
-    await until(() => commits.length === 1, { what: 'the first commit' })
-    deliver(2)
-    deliver(3)
-    connection.exclusiveUntil = 0
-    commits[0]!.succeed()
-    for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate)
-    assert.is(commits.length, 1)
-    probed.resolve(answer)
-    assert.equal(await sizes(), expected)
-    commits[1]?.succeed()
-  }
 })
 
 test('a commit that has failed is not repeated once the connection is stale', async () => {
