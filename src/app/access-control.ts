@@ -5,7 +5,7 @@ import type { Config } from '../config/config.ts'
 import type { GatewayError } from '../core/errors.ts'
 import { noop } from '../core/noop.ts'
 import { type Authorise, type Authorizer, allowAll, createAuthorizer } from '../http/auth/authorize.ts'
-import { bearerOf } from '../http/auth/credentials.ts'
+import { parseBearerToken } from '../http/auth/credentials.ts'
 import { EndedSessions } from '../http/auth/ended-sessions.ts'
 import { createOriginCheck } from '../http/auth/origin.ts'
 import { coversToken, Revocations } from '../http/auth/revocations.ts'
@@ -79,7 +79,7 @@ export const createAccessControl = ({
   const quotas = new Quotas(limits, coordinate, proxies)
   const rules = { tickets, revocations, quotas, proxies, closeSession, endSession }
   if (tokens === null) {
-    const callerToken = (request: RequestView) => bearerOf(request.get('authorization'))
+    const callerToken = (request: RequestView) => parseBearerToken(request.get('authorization'))
     return { ...rules, authorise: allowAll, callerToken, start: () => revocations.start(), stop: noop }
   }
   const { start, ...authorizer } = createAuthorizer({

@@ -64,7 +64,7 @@ const parseForwarded = (text: string): Hop[] =>
   })
 
 /** Returns the hops of a request, the nearest proxy last. Forwarded is only read if there is no X-Forwarded-*. */
-const hopsOf = (request: RawRequest): Hop[] => {
+const parseHops = (request: RawRequest): Hop[] => {
   if (!hasXForwarded(request)) return parseForwarded(header(request, 'forwarded'))
   const [host = '', port = '', proto = ''] = ['host', 'port', 'proto'].map((name) =>
     header(request, `x-forwarded-${name}`).split(',')[0]!.trim(),
@@ -74,7 +74,7 @@ const hopsOf = (request: RawRequest): Hop[] => {
     .map((entry) => ({ address: parseAddress(entry), host, port, proto }))
 }
 
-const hostOf = (request: RawRequest, { host }: Hop): string =>
+const getHost = (request: RawRequest, { host }: Hop): string =>
   // HTTP/2 has its own field, which takes precedence if both are present.
   (host || header(request, ':authority') || header(request, 'host')).toLowerCase()
 
@@ -105,7 +105,7 @@ export class TrustedProxies {
   }
 
   /** True if the request was forwarded by a proxy that is not trusted, so that what the proxy reports is not used. */
-  ignoresProxyOf(request: RawRequest): boolean {
+  isFromUntrustedProxy(request: RawRequest): boolean {
     return isForwarded(request) && !this.trusts(request.socket.remoteAddress)
   }
 
@@ -115,7 +115,7 @@ export class TrustedProxies {
    * @returns null for loopback
    */
   clientAddress(request: RawRequest): string | null {
-    if (!this.#hasReported && this.ignoresProxyOf(request)) {
+    if (!this.#hasReported && this.isFromUntrustedProxy(request)) {
       this.#hasReported = true
       const address = normalizeAddress(request.socket.remoteAddress ?? '')
       this.#onUntrusted(address, isLoopback(address))
@@ -130,7 +130,7 @@ export class TrustedProxies {
 
   /** Returns the requested host in lower case, with its port if the client or a proxy named it; '' if there is none. */
   requestedHost(request: RawRequest): string {
-    return hostOf(request, this.#outermost(request))
+    return getHost(request, this.#outermost(request))
   }
 
   /** True if the client uses HTTPS, to the gateway itself or to a trusted proxy. */
@@ -142,7 +142,7 @@ export class TrustedProxies {
   isOwnOrigin(request: RawRequest, origin: string): boolean {
     const outermost = this.#outermost(request)
     const { port } = outermost
-    const host = hostOf(request, outermost)
+    const host = getHost(request, outermost)
     if (origin === '' || host === '' || UNSAFE_HOST.test(host)) return false
     const hosts = /^\d+$/.test(port) && !/:\d+$/.test(host) ? [host, `${host}:${port}`] : [host]
     // Behind a proxy that terminates TLS, an https page reaches the gateway by plain HTTP. The reverse never occurs.
@@ -158,7 +158,7 @@ export class TrustedProxies {
     const peer = normalizeAddress(request.socket.remoteAddress ?? '')
     let result: Hop = { ...DIRECT, address: peer }
     if (!this.trusts(peer) || !isForwarded(request)) return result
-    for (const hop of hopsOf(request).reverse()) {
+    for (const hop of parseHops(request).reverse()) {
       const { address } = result
       result = {
         ...hop,

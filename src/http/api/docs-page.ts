@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { ERRORS } from '../../core/errors.ts'
 import type { RouteAccess, RouteDescription } from '../route.ts'
 import { type JsonSchema, jsonSchema } from './json-schema.ts'
-import { descriptionOf, errorsOf, parametersOf } from './openapi.ts'
+import { describeRoute, listErrorCodes, listParameters } from './openapi.ts'
 import { STREAM_EVENTS, StreamedMessageSchema } from './schemas.ts'
 
 const STYLE = `
@@ -57,20 +57,20 @@ const table = (heads: readonly string[], rows: readonly (readonly string[])[]): 
 const details = (summary: string, inside: string): string => `<details><summary>${summary}</summary>${inside}</details>`
 
 /** Returns a short name for the type of a schema. */
-const typeOf = (schema: JsonSchema): string => {
+const describeType = (schema: JsonSchema): string => {
   if (schema.const !== undefined) return JSON.stringify(schema.const)
   if (Array.isArray(schema.enum)) return schema.enum.join(' | ')
   const some = (schema.anyOf ?? schema.oneOf) as JsonSchema[] | undefined
-  if (some !== undefined) return some.map(typeOf).join(' or ')
-  if (schema.type === 'array') return `list of ${typeOf(schema.items as JsonSchema)}`
+  if (some !== undefined) return some.map(describeType).join(' or ')
+  if (schema.type === 'array') return `list of ${describeType(schema.items as JsonSchema)}`
   return typeof schema.type === 'string' ? schema.type : 'anything'
 }
 
-const fieldsOf = (schema: JsonSchema): string => {
+const renderFields = (schema: JsonSchema): string => {
   const required = new Set(schema.required as string[] | undefined)
   const rows = Object.entries((schema.properties ?? {}) as Record<string, JsonSchema>).map(([name, field]) => [
     code(name) + (required.has(name) ? ' (required)' : ''),
-    escaped(typeOf(field)),
+    escaped(describeType(field)),
     escaped(String(field.description ?? '')),
   ])
   return table(['field', 'type', 'description'], rows)
@@ -81,19 +81,19 @@ const credentialsFor = (access: RouteAccess): string => {
   return `Authentication: Bearer token, ${access === 'stream' ? 'ticket, ' : ''}or cookie.`
 }
 
-const sectionOf = (route: RouteDescription): string => {
+const renderRoute = (route: RouteDescription): string => {
   const { method, path, access, summary, body, responses } = route
   const id = `${method}${path}`.toLowerCase().replace(/[^a-z]+/g, '-')
-  const rows = parametersOf(route).map(({ name, in: place, schema, description }) => [
+  const rows = listParameters(route).map(({ name, in: place, schema, description }) => [
     code(name),
     place,
-    escaped(typeOf(schema)),
+    escaped(describeType(schema)),
     escaped(description),
   ])
-  const codes = errorsOf(route).map((one) => `<a href="#${one}">${code(one)}</a>`)
+  const codes = listErrorCodes(route).map((one) => `<a href="#${one}">${code(one)}</a>`)
   return [
     `<section aria-labelledby="${id}"><h3 id="${id}">${code(`${method} ${path}`)}</h3>`,
-    `<p>${escaped(summary)}. ${escaped(descriptionOf(route) ?? '')} ${credentialsFor(access)}</p>`,
+    `<p>${escaped(summary)}. ${escaped(describeRoute(route) ?? '')} ${credentialsFor(access)}</p>`,
     table(['parameter', 'in', 'type', 'description'], rows),
     body === undefined ? '' : `<p>Body: ${escaped(body.description)}</p>${pre(body.example)}`,
     ...Object.entries(responses).map(([status, { description, text, example }]) => {
@@ -109,7 +109,7 @@ const sectionOf = (route: RouteDescription): string => {
 export const renderDocsPage = (version: string, routes: readonly RouteDescription[]): string => {
   const events = Object.entries(STREAM_EVENTS).map(
     ([name, { id, data, description }]) =>
-      `<section><h3 id="event-${name}">${code(name)}</h3><p>${escaped(description)} ${id ? 'Carries an id.' : ''}</p>${fieldsOf(jsonSchema(data, 'output'))}</section>`,
+      `<section><h3 id="event-${name}">${code(name)}</h3><p>${escaped(description)} ${id ? 'Carries an id.' : ''}</p>${renderFields(jsonSchema(data, 'output'))}</section>`,
   )
   const errors = Object.entries(ERRORS).map(([name, { status, retryable, hint }]) => [
     `<span id="${name}">${code(name)}</span>`,
@@ -134,13 +134,13 @@ than the cursor, in ascending order. For programs: <a href="openapi.json">openap
 </header>
 <main>
 <h2 id="calls">Calls</h2>
-${routes.map(sectionOf).join('\n')}
+${routes.map(renderRoute).join('\n')}
 <h2 id="events">Events of a stream</h2>
 ${events.join('\n')}
 <h2 id="amqp">AMQP</h2>
 <p>One JSON object in UTF-8, to the topic exchange, with a routing key that matches the binding, by convention
 <code>notifications.frontend.&lt;event_id&gt;.&lt;message_type&gt;</code>. All other fields pass through.</p>
-${fieldsOf(jsonSchema(StreamedMessageSchema, 'input'))}
+${renderFields(jsonSchema(StreamedMessageSchema, 'input'))}
 <h2 id="errors">Errors</h2>
 <p><code>{"status":"error","code":…,"message":…,"hint":…}</code></p>
 ${table(['code', 'status', 'retryable', 'what to do'], errors)}

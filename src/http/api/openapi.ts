@@ -31,7 +31,7 @@ const AUTH_ERRORS: readonly ErrorCode[] = [
 /** Errors of a call that changes something. */
 const STATE_CHANGING_ERRORS: readonly ErrorCode[] = ['origin_forbidden']
 
-const securityOf = (access: RouteAccess): JsonSchema[] => {
+const listSecurityRequirements = (access: RouteAccess): JsonSchema[] => {
   if (access === 'public') return []
   return [{ bearer: [] }, ...(access === 'stream' ? [{ ticket: [] }] : []), { session: [] }, { cookie: [] }]
 }
@@ -59,7 +59,7 @@ export const INFO_FIELDS = {
 } as const
 
 /** Returns the error codes that a route can return. */
-export const errorsOf = ({ method, access, errors = [] }: RouteDescription): ErrorCode[] => [
+export const listErrorCodes = ({ method, access, errors = [] }: RouteDescription): ErrorCode[] => [
   ...new Set([
     ...errors,
     ...COMMON_ERRORS,
@@ -69,7 +69,7 @@ export const errorsOf = ({ method, access, errors = [] }: RouteDescription): Err
 ]
 
 /** Returns the description of a route, with the scope that it needs; undefined if there is neither. */
-export const descriptionOf = ({ access, description }: RouteDescription): string | undefined =>
+export const describeRoute = ({ access, description }: RouteDescription): string | undefined =>
   access === 'operate' ? ['Requires the scope admin.', description].join(' ').trimEnd() : description
 
 const errorAnswers = (codes: readonly ErrorCode[]): JsonSchema => {
@@ -90,7 +90,7 @@ const errorAnswers = (codes: readonly ErrorCode[]): JsonSchema => {
   return Object.fromEntries(answers)
 }
 
-const contentOf = ({ schema, text, example }: ResponseSpec): JsonSchema => {
+const toContent = ({ schema, text, example }: ResponseSpec): JsonSchema => {
   if (schema !== undefined) {
     return {
       'application/json': { schema: jsonSchema(schema, 'output'), ...(example === undefined ? {} : { example }) },
@@ -114,7 +114,7 @@ const TICKET: Fields = {
   ticket: z.string().optional().describe('Replaces the token; see POST /api/stream-tickets.'),
 }
 
-const parameterOf = (place: ParameterObject['in'], name: string, field: z.ZodType): ParameterObject => {
+const toParameter = (place: ParameterObject['in'], name: string, field: z.ZodType): ParameterObject => {
   const { description, example, explode = false, ...schema } = jsonSchema(field, 'output')
   return {
     name,
@@ -128,7 +128,7 @@ const parameterOf = (place: ParameterObject['in'], name: string, field: z.ZodTyp
 }
 
 /** Returns the path, query and header parameters of a route. */
-export const parametersOf = ({
+export const listParameters = ({
   access,
   params = {},
   query = {},
@@ -136,24 +136,24 @@ export const parametersOf = ({
 }: RouteDescription): ParameterObject[] => {
   const places = { path: params, query: access === 'stream' ? { ...query, ...TICKET } : query, header: headers }
   return Object.entries(places).flatMap(([place, fields]: [string, Fields]) =>
-    Object.entries(fields).map(([name, field]) => parameterOf(place as ParameterObject['in'], name, field)),
+    Object.entries(fields).map(([name, field]) => toParameter(place as ParameterObject['in'], name, field)),
   )
 }
 
-const operationOf = (route: RouteDescription): JsonSchema => {
+const toOperation = (route: RouteDescription): JsonSchema => {
   const { method, path, access, tag, summary, body, responses } = route
-  const description = descriptionOf(route)
+  const description = describeRoute(route)
   const successes = Object.entries(responses).map(([status, response]) => [
     status,
-    { description: response.description, content: contentOf(response) },
+    { description: response.description, content: toContent(response) },
   ])
   return {
     operationId: `${method.toLowerCase()}${path.replace(/[:/_.-]+(\w?)/g, (_all, next: string) => next.toUpperCase())}`,
     tags: [tag],
     summary,
     ...(description === undefined ? {} : { description }),
-    security: securityOf(access),
-    parameters: parametersOf(route),
+    security: listSecurityRequirements(access),
+    parameters: listParameters(route),
     ...(body === undefined
       ? {}
       : {
@@ -163,16 +163,16 @@ const operationOf = (route: RouteDescription): JsonSchema => {
             content: { 'application/json': { schema: jsonSchema(body.schema, 'input'), example: body.example } },
           },
         }),
-    responses: { ...Object.fromEntries(successes), ...errorAnswers(errorsOf(route)) },
+    responses: { ...Object.fromEntries(successes), ...errorAnswers(listErrorCodes(route)) },
     ...(access === 'stream' ? { 'x-events': { $ref: '#/components/x-events' } } : {}),
   }
 }
 
-const pathsOf = (routes: readonly RouteDescription[]): JsonSchema => {
+const toPaths = (routes: readonly RouteDescription[]): JsonSchema => {
   const paths: Record<string, JsonSchema> = {}
   for (const route of routes) {
     const name = route.path.replace(/:(\w+)/g, '{$1}')
-    paths[name] = { ...paths[name], [route.method.toLowerCase()]: operationOf(route) }
+    paths[name] = { ...paths[name], [route.method.toLowerCase()]: toOperation(route) }
   }
   return paths
 }
@@ -197,7 +197,7 @@ export const createOpenApi = (version: string, routes: readonly RouteDescription
   info: { title: 'deepsoc-gateway', version, description: INFO, ...INFO_FIELDS },
   servers: [{ url: basePath || '/' }],
   tags: TAGS,
-  paths: pathsOf(routes),
+  paths: toPaths(routes),
   components: {
     schemas: { Error: jsonSchema(ErrorSchema, 'output') },
     securitySchemes: {

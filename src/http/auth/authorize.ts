@@ -1,7 +1,7 @@
 import { GatewayError } from '../../core/errors.ts'
 import { noop } from '../../core/noop.ts'
 import { isSafeMethod, type RequestView } from '../request-view.ts'
-import { type ClaimDefaults, type Principal, tokenIdOf, toPrincipal } from './claims.ts'
+import { type ClaimDefaults, deriveTokenId, type Principal, toPrincipal } from './claims.ts'
 import { type Credential, extractCredentials } from './credentials.ts'
 import { type EndedSessions, signedOut } from './ended-sessions.ts'
 import type { OriginCheck } from './origin.ts'
@@ -159,7 +159,7 @@ export const createAuthorizer = (options: AuthOptions): Authorizer => {
   }
   const callerToken = (request: RequestView, { principal }: Access): string | null => {
     const candidates = extractCredentials(request, cookies, false)
-    return candidates.find((one) => one !== null && tokenIdOf(one.text) === principal?.tokenId)?.text ?? null
+    return candidates.find((one) => one !== null && deriveTokenId(one.text) === principal?.tokenId)?.text ?? null
   }
   return { authorise, callerToken, start: () => verifier.start(), stop: () => verifier.stop() }
 }

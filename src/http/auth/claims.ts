@@ -73,7 +73,7 @@ const parseNameClaims = ({ name, preferred_username }: Claims): string | null =>
 }
 
 /** Identifies a token without its signature: anybody can turn an ECDSA signature into a second valid one. */
-export const tokenIdOf = (token: string): string =>
+export const deriveTokenId = (token: string): string =>
   createHash('sha256')
     .update(token.slice(0, token.lastIndexOf('.')))
     .digest('base64url')
@@ -102,7 +102,7 @@ export const toPrincipal = (
   const { iat } = claims
   return {
     subject: parseSubjectClaim(claims.sub),
-    tokenId: tokenIdOf(token),
+    tokenId: deriveTokenId(token),
     events: events ?? [],
     name: parseNameClaims(claims),
     publishScope,

@@ -13,11 +13,11 @@ export interface Credential {
 const TOKEN_PARAMETERS = ['access_token', 'token', 'jwt', 'id_token', 'auth_token', 'bearer']
 
 /** Returns the token of an Authorization header; null if it is not "Bearer" and one token. */
-export const bearerOf = (header: string): string | null => /^Bearer +([^\s]+) *$/i.exec(header)?.[1] ?? null
+export const parseBearerToken = (header: string): string | null => /^Bearer +([^\s]+) *$/i.exec(header)?.[1] ?? null
 
 /** @throws GatewayError token_invalid */
 const parseBearer = (header: string): Credential => {
-  const text = bearerOf(header)
+  const text = parseBearerToken(header)
   if (text === null) throw invalidToken('the Authorization header is not "Bearer" and one token')
   return { kind: 'bearer', text }
 }

@@ -30,14 +30,14 @@ export const createOriginCheck =
     throw new GatewayError('origin_forbidden', 'This request comes from a page of another site.', options)
   }
 
-const hostnameOf = (host: string): string => host.replace(/:\d+$/, '')
+const stripPort = (host: string): string => host.replace(/:\d+$/, '')
 
 /** Returns a hint for a page that is the gateway's own as far as can be told, but whose origin a proxy hides; otherwise null. */
 const proxyHint = (proxies: TrustedProxies, request: RawRequest, origin: string): string | null => {
-  if (proxies.ignoresProxyOf(request)) {
+  if (proxies.isFromUntrustedProxy(request)) {
     return 'If this is the page of the gateway, name the proxy of this request in TRUSTED_PROXIES: its X-Forwarded-Host is ignored. Add other pages to CORS_ORIGINS.'
   }
-  if (URL.parse(origin)?.hostname !== hostnameOf(proxies.requestedHost(request))) return null
+  if (URL.parse(origin)?.hostname !== stripPort(proxies.requestedHost(request))) return null
   return 'If this is the page of the gateway behind a proxy, let the proxy pass the Host with its port (nginx: proxy_set_header Host $http_host). Add other pages to CORS_ORIGINS.'
 }
 
@@ -89,7 +89,7 @@ export const createHostCheck =
   ({ proxies, corsOrigins }: OriginOptions, hosts: readonly string[]): HostCheck =>
   ({ req }) => {
     const host = proxies.requestedHost(req)
-    const name = hostnameOf(host).replace(/\.$/, '')
+    const name = stripPort(host).replace(/\.$/, '')
     // The name in the origin of an app or an extension is not one of the network.
     const isWebOrigin = (origin: string) => /^https?:/.test(origin) && new URL(origin).hostname === name
     const isAllowed = hosts.includes(name) || corsOrigins.some(isWebOrigin)

@@ -19,7 +19,7 @@ export interface EdgeRouteOptions {
 
 const EVENTS_QUERY = { event_id: EventsField.optional() }
 
-const versionOf = (revocations: readonly Revocation[]): string =>
+const hashRevocations = (revocations: readonly Revocation[]): string =>
   createHash('sha256')
     .update(JSON.stringify(revocations.map(({ subject, issued_before, until }) => [subject, issued_before, until])))
     .digest('base64url')
@@ -69,7 +69,7 @@ export const EDGE_ROUTES = [
         await upstream?.refresh()
         await upstream?.settled()
         const revocations = await listRevocations()
-        const revocations_version = versionOf(revocations)
+        const revocations_version = hashRevocations(revocations)
         const { last_db_id, head_db_id, pruned_db_id } = await store.bounds(createFilter(access.events))
         sendSuccess(ctx, 200, {
           log_id: store.logId,

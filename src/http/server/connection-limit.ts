@@ -81,7 +81,7 @@ export class ConnectionLimit {
   }
 
   /** Returns the error to send to a request that arrives on a connection above the limit; null if the request is served. */
-  refusalOf(request: IncomingMessage): GatewayError | null {
+  getOverloadError(request: IncomingMessage): GatewayError | null {
     const { url = '' } = request
     const { basePath } = this.#options
     const isHealth = url.startsWith(basePath) && HEALTH_PATH.test(url.slice(basePath.length))
@@ -92,7 +92,7 @@ export class ConnectionLimit {
 
   /** True if the connection of this socket, or of the TLS or HTTP/2 socket above it, is above the limit. */
   isSurplus(socket: Socket): boolean {
-    return this.#surplus.size > 0 && this.#surplus.has(keyOf(socket))
+    return this.#surplus.size > 0 && this.#surplus.has(toPeerKey(socket))
   }
 
   /** Marks a connection above the limit in the same event-loop iteration, by the next tick. */
@@ -100,7 +100,7 @@ export class ConnectionLimit {
     this.#options.server.getConnections((_error, count) => {
       if (count <= this.#max || socket.destroyed) return
       this.#report()
-      const key = keyOf(socket)
+      const key = toPeerKey(socket)
       this.#surplus.set(key, socket)
       socket.once('close', () => this.#surplus.delete(key))
       if (this.#surplus.size <= MAX_SURPLUS) return
@@ -147,4 +147,4 @@ export class ConnectionLimit {
   }
 }
 
-const keyOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddress} ${remotePort}`
+const toPeerKey = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddress} ${remotePort}`

@@ -177,7 +177,7 @@ export class HttpServer {
     const surplus = this.#connections.isSurplus(request.socket)
     // Otherwise a proxy that keeps sending requests on one connection would delay shutdown for ever.
     if ((this.#stopping || surplus) && request.httpVersionMajor === 1) response.shouldKeepAlive = false
-    const refusal = surplus ? this.#connections.refusalOf(request) : null
+    const refusal = surplus ? this.#connections.getOverloadError(request) : null
     if (refusal === null) return
     // An EventSource gives up on any status but 200, and comes back after a closed connection.
     if (request.headers.accept?.includes('text/event-stream')) request.socket.destroy()
