@@ -4,7 +4,7 @@ import type { ResetReason } from '../core/cursor.ts'
 import type { GatewayError } from '../core/errors.ts'
 import type { Revocations } from '../http/auth/revocations.ts'
 import type { HealthRegistry } from '../monitoring/health.ts'
-import { indexFileOf, removeIndex } from '../store/search/index-database.ts'
+import { getIndexFile, removeIndex } from '../store/search/index-database.ts'
 import type { MessageStore } from '../store/store.ts'
 import type { StreamHub } from '../streams/hub.ts'
 import { CoreClient } from '../upstream/core-client.ts'
@@ -118,7 +118,7 @@ export class Edge implements UpstreamView {
     logger.info({ reason: reason ?? 'other_store' }, 'the core has reset this edge; its streams start over')
     onReset(reason ?? 'other_store')
     // Its ids can have been assigned a second time.
-    if (reason !== 'history_pruned') removeIndex(indexFileOf(config.databaseFile))
+    if (reason !== 'history_pruned') removeIndex(getIndexFile(config.databaseFile))
     hub.restart()
     this.#reportCopy()
   }

@@ -124,7 +124,7 @@ export const storeMessages = async (
 
 type Copy = { sha256: string; reason: string; routing_key: string; properties: string }
 
-const keyOf = ({ sha256, reason, routing_key, properties }: Copy): string =>
+const toCopyKey = ({ sha256, reason, routing_key, properties }: Copy): string =>
   JSON.stringify([sha256, reason, routing_key, properties])
 
 const toCopy = ({ sha256, reason, origin }: RejectedDelivery): Copy => {
@@ -141,7 +141,7 @@ export const insertRejected = async (client: Client, rejections: readonly Reject
     rejections.filter((rejection) => !isExclusive(rejection)),
   )
   const newRejections = rejections.filter((rejection) => {
-    const key = keyOf(toCopy(rejection))
+    const key = toCopyKey(toCopy(rejection))
     if (!isExclusive(rejection) && copies.has(key)) return false
     copies.add(key)
     return true
@@ -174,7 +174,7 @@ const findCopies = async (client: Client, rejections: readonly RejectedDelivery[
     textArray(wanted.map(({ properties }) => properties)),
   ]
   const { rows } = await client.query<Copy>({ ...FIND_REJECTED, values })
-  return new Set(rows.map(keyOf))
+  return new Set(rows.map(toCopyKey))
 }
 
 /**

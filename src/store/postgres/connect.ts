@@ -170,10 +170,11 @@ export class ConnectionFactory {
     }
     const { hosts } = this.#address
     await Promise.all(hosts.map(open))
-    const timelineOf = ({ client }: (typeof opened)[number]): number =>
+    const getTimelineNumber = ({ client }: (typeof opened)[number]): number =>
       Number.parseInt(getTimelineId(client) ?? '0', 16)
     opened.sort(
-      (one, other) => timelineOf(other) - timelineOf(one) || hosts.indexOf(one.host) - hosts.indexOf(other.host),
+      (one, other) =>
+        getTimelineNumber(other) - getTimelineNumber(one) || hosts.indexOf(one.host) - hosts.indexOf(other.host),
     )
     const [newest, ...others] = opened
     if (newest === undefined) throw mostUseful(errors)

@@ -64,24 +64,24 @@ const decoded = (text: string): string => {
   }
 }
 
-const portOf = (text: string): number => {
+const parsePort = (text: string): number => {
   const port = Number(text)
   if (/^\d{1,5}$/.test(text) && port >= 1 && port <= 65_535) return port
   throw new BadPostgresUrl('has a port that is not a number from 1 to 65535.')
 }
 
 /** Parses `host`, `host:port`, `[::1]:port` or an empty string. */
-const hostOf = (text: string): { host: string; port: number | null } => {
+const parseHost = (text: string): { host: string; port: number | null } => {
   const [, bracketed, plain, port] = /^(?:\[([^\]]*)\]|([^:[\]]*))(?::(.*))?$/.exec(text) ?? []
   if (bracketed === undefined && plain === undefined) {
     throw new BadPostgresUrl(
       'has an invalid host. Write an IPv6 address in brackets, and @ : / in a password as %40 %3A %2F.',
     )
   }
-  return { host: decoded(bracketed ?? plain ?? ''), port: port === undefined || port === '' ? null : portOf(port) }
+  return { host: decoded(bracketed ?? plain ?? ''), port: port === undefined || port === '' ? null : parsePort(port) }
 }
 
-const optionsOf = (query: string): Map<string, string> => {
+const parseOptions = (query: string): Map<string, string> => {
   const options = new Map<string, string>()
   for (const pair of query.split('&').filter((part) => part !== '')) {
     const at = pair.indexOf('=')
@@ -97,18 +97,18 @@ const optionsOf = (query: string): Map<string, string> => {
   return options
 }
 
-const hostsOf = (authority: string, options: Map<string, string>): PostgresHost[] => {
-  const listed = authority.split(',').map(hostOf)
+const parseHosts = (authority: string, options: Map<string, string>): PostgresHost[] => {
+  const listed = authority.split(',').map(parseHost)
   const names = options.get('host')?.split(',')
   const ports = options.get('port')?.split(',')
   const hosts = names?.map((host) => ({ host, port: null as number | null })) ?? listed
   return hosts.map(({ host, port }, index) => {
     const said = ports?.[ports.length === 1 ? 0 : index]
-    return { host: host === '' ? SOCKETS : host, port: said ? portOf(said) : (port ?? PORT) }
+    return { host: host === '' ? SOCKETS : host, port: said ? parsePort(said) : (port ?? PORT) }
   })
 }
 
-const tlsOf = (options: Map<string, string>): PostgresTls => {
+const parseTls = (options: Map<string, string>): PostgresTls => {
   const mode = options.get('sslmode') ?? 'prefer'
   if (!SSL_MODES.includes(mode)) throw new BadPostgresUrl(`has an sslmode that is not one of ${SSL_MODES.join(', ')}.`)
   const file = (name: string) => options.get(name) || null
@@ -130,7 +130,7 @@ const tlsOf = (options: Map<string, string>): PostgresTls => {
   return { ...tls, caFile: ca === 'system' ? null : ca, mode: mode as SslMode }
 }
 
-const userOf = (given: string): string => (given === '' ? userInfo().username : given)
+const resolveUser = (given: string): string => (given === '' ? userInfo().username : given)
 
 const checkSession = (options: Map<string, string>): void => {
   const attributes = options.get('target_session_attrs')
@@ -159,19 +159,19 @@ export const parsePostgresUrl = (url: string): PostgresAddress => {
     /^postgres(?:ql)?:\/\/([^/?]*)(?:\/([^?]*))?(?:\?(.*))?$/s.exec(url) ?? []
   const at = authority.lastIndexOf('@')
   const [, name = '', secret = ''] = /^([^:]*)(?::(.*))?$/s.exec(authority.slice(0, Math.max(0, at))) ?? []
-  const options = optionsOf(query)
+  const options = parseOptions(query)
   checkSession(options)
-  const user = userOf(options.get('user') ?? decoded(name))
+  const user = resolveUser(options.get('user') ?? decoded(name))
   const seconds = Number(options.get('connect_timeout') ?? CONNECT_SECONDS)
   return {
-    hosts: hostsOf(authority.slice(at + 1), options),
+    hosts: parseHosts(authority.slice(at + 1), options),
     user,
     password: options.get('password') ?? decoded(secret),
     database: (options.get('dbname') ?? decoded(path)) || user,
     schema: options.get('schema') ?? SCHEMA,
     applicationName: options.get('application_name') ?? 'deepsoc-gateway',
     connectTimeoutMs: (seconds === 0 ? 60 : seconds) * 1_000,
-    tls: tlsOf(options),
+    tls: parseTls(options),
   }
 }
 

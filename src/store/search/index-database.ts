@@ -27,7 +27,7 @@ CREATE TABLE state (log_id TEXT NOT NULL, cursor INTEGER NOT NULL, messages INTE
 const SUFFIXES = ['', '-wal', '-shm'] as const
 
 /** Returns the path of the index of a database. */
-export const indexFileOf = (databaseFile: string): string => `${databaseFile}.search`
+export const getIndexFile = (databaseFile: string): string => `${databaseFile}.search`
 
 /** Returns the size of an index in bytes. */
 export const indexBytes = (file: string): number =>

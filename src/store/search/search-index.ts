@@ -4,7 +4,7 @@ import { MAX_DB_ID } from '../scan.ts'
 import { isBusy, isCorrupt, storageError, withStorageErrors } from '../sqlite/errors.ts'
 import { openReader } from '../sqlite/file.ts'
 import { fileIdentities } from '../sqlite/open-files.ts'
-import { indexBytes, indexFileOf, openIndex, removeIndex, resetIndex } from './index-database.ts'
+import { getIndexFile, indexBytes, openIndex, removeIndex, resetIndex } from './index-database.ts'
 import {
   MAX_SEARCH_MS,
   type SearchHit,
@@ -73,7 +73,7 @@ export class SearchIndex {
    */
   constructor(databaseFile: string, now = () => performance.now()) {
     this.#now = now
-    this.#file = indexFileOf(databaseFile)
+    this.#file = getIndexFile(databaseFile)
     this.#store = openReader(databaseFile)
     try {
       this.#index = this.#open()

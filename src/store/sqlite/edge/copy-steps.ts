@@ -66,7 +66,7 @@ const open = (db: Database.Database, followed: string): void => {
 const addRows = (db: Database.Database, rows: readonly MessageRecord[], sql: WriterSql): void => {
   const insert = db.prepare(INSERT_RECORD)
   const findPruned = db.prepare(PRUNED).pluck()
-  const prunedOf = new Map<string, number>()
+  const prunedByEvent = new Map<string, number>()
   const deltas = new Map<string, EventDelta>()
   let head = readState(db).head
   for (const row of rows) {
@@ -74,8 +74,9 @@ const addRows = (db: Database.Database, rows: readonly MessageRecord[], sql: Wri
     if (row.db_id <= head) continue
     head = row.db_id
     const { event_id } = row
-    let pruned = prunedOf.get(event_id)
-    if (pruned === undefined) prunedOf.set(event_id, (pruned = (findPruned.get(event_id) as number | undefined) ?? 0))
+    let pruned = prunedByEvent.get(event_id)
+    if (pruned === undefined)
+      prunedByEvent.set(event_id, (pruned = (findPruned.get(event_id) as number | undefined) ?? 0))
     if (row.db_id <= pruned) continue
     insert.run(row)
     addToDelta(deltas, row, row.db_id)
