@@ -71,7 +71,7 @@ export class ChannelController implements Channel, ConnectionListener, TabPeer {
       ...status,
       lastEventAt,
       cursor: this.#cursor,
-      progress: this.#progressOf(status),
+      progress: this.#getProgress(status),
       reset: this.#reset,
       idleTimeoutMs: this.idleTimeoutMs,
       connection: this.#isFollower ? 'following' : this.#election?.isLeader ? 'leading' : 'own',
@@ -280,7 +280,7 @@ export class ChannelController implements Channel, ConnectionListener, TabPeer {
     }
   }
 
-  #progressOf({ state, hello }: Pick<ChannelStatus, 'state' | 'hello'>): Progress | null {
+  #getProgress({ state, hello }: Pick<ChannelStatus, 'state' | 'hello'>): Progress | null {
     if (state !== 'catching_up' || hello === null) return null
     return { from: hello.cursor, at: this.#cursor!, to: hello.last_db_id, messages: this.#messages }
   }

@@ -51,7 +51,7 @@ const REFRESH_MS = 2_000
 /** Ids of streamed messages that are remembered; Socket.IO delivers the same messages within seconds. */
 const MAX_STREAMED = 2_000
 
-const textOf = (content: unknown): unknown => (content as { text?: unknown } | null | undefined)?.text
+const getText = (content: unknown): unknown => (content as { text?: unknown } | null | undefined)?.text
 
 /**
  * Replaces Socket.IO as the source of DeepSOC's live messages: each message of the stream goes to the listeners that
@@ -114,8 +114,8 @@ export class LiveDelivery {
     if (message_type !== 'user_message') return undefined
     const own = this.#page.userId()
     if (user_id != null && own !== null && user_id !== own) return undefined
-    const text = textOf(message_content)
-    return this.#page.messages().find((line) => line.pending === true && textOf(line.message_content) === text)
+    const text = getText(message_content)
+    return this.#page.messages().find((line) => line.pending === true && getText(line.message_content) === text)
   }
 
   #fromSocket(message: PageMessage): void {

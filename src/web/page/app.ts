@@ -25,10 +25,10 @@ export const App = (): View => {
   useLoadedCaller(generation)
   useSignalValue(language)
   // A key per page and login, so that data of another user is discarded with its page.
-  return html`<${Layout} at=${at.page}>${pageOf(at, generation)}</${Layout}>`
+  return html`<${Layout} at=${at.page}>${renderPage(at, generation)}</${Layout}>`
 }
 
-const pageOf = (at: ReturnType<typeof route.get>, generation: number): View => {
+const renderPage = (at: ReturnType<typeof route.get>, generation: number): View => {
   switch (at.page) {
     case 'events':
       return html`<${EventsPage} key=${`events ${generation}`} />`

@@ -1,6 +1,11 @@
 import { mock } from 'node:test'
 import * as assert from 'uvu/assert'
-import { type AttentionReason, compileAttention, type Me, meOf } from '../../../src/web/page/room/model/attention.ts'
+import {
+  type AttentionReason,
+  compileAttention,
+  getPageUser,
+  type Me,
+} from '../../../src/web/page/room/model/attention.ts'
 import { type Entry, toEntry } from '../../../src/web/page/room/model/entry.ts'
 import { compileFilter, EMPTY_FILTER, isEverything } from '../../../src/web/page/room/model/filter.ts'
 import { saveNotices, wantsNotices } from '../../../src/web/page/room/notices/setting.ts'
@@ -18,7 +23,7 @@ const ANN: Me = { userId: 'u-7', names: ['Ann', '安娜'] }
 const attention = suite('a message needs attention')
 
 attention('if it is an error, an unexpected response or the completion of the event', () => {
-  const attentionOf = compileAttention(ANN)
+  const getAttentionReason = compileAttention(ANN)
   const reasons: readonly (readonly [Entry, AttentionReason | null])[] = [
     [typed('error_action_creation'), 'error'],
     [typed('llm_unexpected_response'), 'warning'],
@@ -31,33 +36,33 @@ attention('if it is an error, an unexpected response or the completion of the ev
     // A person does not complete an event by writing so.
     [typed('user_message', { event_status: 'completed' }, { sender_type: 'user' }), null],
   ]
-  for (const [entry, reason] of reasons) assert.is(attentionOf(entry), reason, entry.raw)
+  for (const [entry, reason] of reasons) assert.is(getAttentionReason(entry), reason, entry.raw)
 })
 
 attention('if its content names the user as a word, in any case and as Python escapes it', () => {
-  const attentionOf = compileAttention(ANN)
-  const names = (text: unknown): boolean => attentionOf(typed('chat', text)) === 'mention'
+  const getAttentionReason = compileAttention(ANN)
+  const names = (text: unknown): boolean => getAttentionReason(typed('chat', text)) === 'mention'
   for (const text of ['Ann, look', '@ann', 'ask ANN', '请ann看看', { to: ['x', { deep: 'for Ann.' }] }, '请安娜处理'])
     assert.ok(names(text), JSON.stringify(text))
   for (const text of ['annex', 'Joann', 'ann_1', 'hann', '安 娜', { ann: 'x' }])
     assert.not.ok(names(text), JSON.stringify(text))
   const python = '{"message_type":"chat","message_content":"\\u8bf7\\u5b89\\u5a1c\\u770b"}'
-  assert.is(attentionOf(entryOf({}, 1, python)), 'mention')
-  assert.is(attentionOf(entryOf({ user_nickname: 'Ann', message_type: 'chat', message_content: 'hi' })), null)
+  assert.is(getAttentionReason(entryOf({}, 1, python)), 'mention')
+  assert.is(getAttentionReason(entryOf({ user_nickname: 'Ann', message_type: 'chat', message_content: 'hi' })), null)
 })
 
 attention('not if the user has written it', () => {
-  const attentionOf = compileAttention(ANN)
+  const getAttentionReason = compileAttention(ANN)
   const own = { sender_type: 'user', user_id: 'u-7' }
-  assert.is(attentionOf(typed('chat', 'Ann here', own)), null)
-  assert.is(attentionOf(typed('chat', 'Ann here', { ...own, user_id: 'u-8' })), 'mention')
+  assert.is(getAttentionReason(typed('chat', 'Ann here', own)), null)
+  assert.is(getAttentionReason(typed('chat', 'Ann here', { ...own, user_id: 'u-8' })), 'mention')
 })
 
 attention('by names that mean something, of the token or as typed', () => {
-  assert.equal(meOf({ sub: 'u-7', name: 'Ann' }, 'other'), { userId: 'u-7', names: ['Ann', 'u-7'] })
-  assert.equal(meOf({ sub: '12', name: null }, 'other'), { userId: '12', names: [] })
-  assert.equal(meOf({ sub: null, name: null }, ' Bob '), { userId: 'Bob', names: ['Bob'] })
-  assert.equal(meOf({ sub: null, name: null }, ''), { userId: 'web', names: [] })
+  assert.equal(getPageUser({ sub: 'u-7', name: 'Ann' }, 'other'), { userId: 'u-7', names: ['Ann', 'u-7'] })
+  assert.equal(getPageUser({ sub: '12', name: null }, 'other'), { userId: '12', names: [] })
+  assert.equal(getPageUser({ sub: null, name: null }, ' Bob '), { userId: 'Bob', names: ['Bob'] })
+  assert.equal(getPageUser({ sub: null, name: null }, ''), { userId: 'web', names: [] })
   const odd = compileAttention({ userId: '', names: ['a.*(b', '[x-y]/z'] })
   assert.is(odd(typed('chat', 'for a.*(b, now')), 'mention')
   assert.is(odd(typed('chat', '[x-y]/z')), 'mention')
@@ -82,14 +87,14 @@ let isAway: boolean
 let watch: AttentionWatch
 let entries: Entry[]
 
-const attentionOf = compileAttention(ANN)
+const getAttentionReason = compileAttention(ANN)
 
 const arrive = (...types: string[]): void => {
   for (const type of types) {
     const id = (entries.at(-1)?.id ?? 0) + 1
     entries = [...entries, entryOf({ message_type: type, message_content: '' }, id)]
   }
-  watch.look(entries, true, attentionOf)
+  watch.look(entries, true, getAttentionReason)
 }
 
 /** Returns the db_id and the count of each notice. */
@@ -109,17 +114,17 @@ notices.after.each(() => {
 
 notices('concern new messages only, not those that are loaded first, older history, or a replaced database', () => {
   entries = [entryOf({ message_type: 'error_internal' }, 5)]
-  watch.look(entries, false, attentionOf)
-  watch.look(entries, true, attentionOf)
+  watch.look(entries, false, getAttentionReason)
+  watch.look(entries, true, getAttentionReason)
   entries = [entryOf({ message_type: 'error_internal' }, 4), ...entries]
-  watch.look(entries, true, attentionOf)
+  watch.look(entries, true, getAttentionReason)
   assert.equal(told(), [])
   arrive('error_internal')
   assert.equal(told(), [[6, 1]])
-  watch.look([], true, attentionOf)
-  watch.look([], false, attentionOf)
-  watch.look(entries.slice(0, 2), false, attentionOf)
-  watch.look(entries.slice(0, 2), true, attentionOf)
+  watch.look([], true, getAttentionReason)
+  watch.look([], false, getAttentionReason)
+  watch.look(entries.slice(0, 2), false, getAttentionReason)
+  watch.look(entries.slice(0, 2), true, getAttentionReason)
   assert.equal([told().length, watch.pending.get()], [1, 1])
 })
 

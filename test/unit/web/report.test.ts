@@ -7,7 +7,7 @@ Object.assign(globalThis, { document: { documentElement: {} } })
 const { language } = await import('../../../src/web/page/shared/i18n.ts')
 const { toEntry } = await import('../../../src/web/page/room/model/entry.ts')
 const { EMPTY_FILTER } = await import('../../../src/web/page/room/model/filter.ts')
-const { excerptOf } = await import('../../../src/web/page/room/report/blocks.ts')
+const { toExcerpt } = await import('../../../src/web/page/room/report/blocks.ts')
 const { cssString, htmlFile, htmlPieces, pageRule } = await import('../../../src/web/page/room/report/html.ts')
 const { markdownPieces } = await import('../../../src/web/page/room/report/markdown.ts')
 const { codeBlock, escapeMarkdown, plainMarkdown, safeMarkdown } = await import(
@@ -227,8 +227,8 @@ test('as a file has a policy that allows its own style only, which no name of an
 
 test('shortens a message to one line for a notification', () => {
   const [entry] = entriesOf([{ message_type: 'x', message_content: { data: { text: `a\n b ${'😀'.repeat(20)}` } } }])
-  assert.is(excerptOf(entry!, 7), 'a b 😀…')
-  assert.is(excerptOf(entriesOf(SHOWN)[1]!, 20), 'block_ip **blocked**…')
+  assert.is(toExcerpt(entry!, 7), 'a b 😀…')
+  assert.is(toExcerpt(entriesOf(SHOWN)[1]!, 20), 'block_ip **blocked**…')
 })
 
 test('contains JSON that is nested too deeply to be formatted as it was published', () => {

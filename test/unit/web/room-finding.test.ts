@@ -13,9 +13,9 @@ const { toEntry } = await import('../../../src/web/page/room/model/entry.ts')
 const { compileFilter, EMPTY_FILTER, excerptAround } = await import('../../../src/web/page/room/model/filter.ts')
 const { filterFromQuery, filterToQuery } = await import('../../../src/web/page/room/model/filter-url.ts')
 const { FilteredMessages } = await import('../../../src/web/page/room/model/filtered-messages.ts')
-const { addRange, gapsOf, insertEntries } = await import('../../../src/web/page/room/model/loaded-ranges.ts')
+const { addRange, findGaps, insertEntries } = await import('../../../src/web/page/room/model/loaded-ranges.ts')
 const { markedText, occurrences } = await import('../../../src/web/page/room/timeline/highlight.ts')
-const { appendRows, dividersAbove, GAP, rowsOf } = await import('../../../src/web/page/room/timeline/rows.ts')
+const { appendRows, dividersAbove, GAP, createRows } = await import('../../../src/web/page/room/timeline/rows.ts')
 const { MAX_WHOLE, VirtualList } = await import('../../../src/web/page/room/timeline/virtual-list.ts')
 const { filterParameters, isShown } = await import('../../../src/web/page/search/hit-filter.ts')
 const { language } = await import('../../../src/web/page/shared/i18n.ts')
@@ -114,11 +114,11 @@ const ranges = suite('the loaded ranges of an event')
 
 ranges('join where they overlap, and have gaps where they do not', () => {
   const tail = [{ first: 900, last: Number.POSITIVE_INFINITY }]
-  assert.equal(gapsOf(tail), [], 'the history bar has what is before')
+  assert.equal(findGaps(tail), [], 'the history bar has what is before')
   const two = addRange(tail, { first: 100, last: 200 })
   assert.equal(two, [{ first: 100, last: 200 }, tail[0]])
-  assert.equal(gapsOf(two), [0, 200])
-  assert.equal(gapsOf(addRange(two, { first: 0, last: 50 })), [50, 200])
+  assert.equal(findGaps(two), [0, 200])
+  assert.equal(findGaps(addRange(two, { first: 0, last: 50 })), [50, 200])
   assert.equal(addRange(two, { first: 150, last: 900 }), [{ first: 100, last: Number.POSITIVE_INFINITY }])
   assert.equal(addRange([{ first: 1, last: 5 }], { first: 5, last: 9 }), [{ first: 1, last: 9 }], 'at one message')
   assert.equal(addRange(addRange(two, { first: 300, last: 400 }), { first: 0, last: 900 }), [
@@ -154,11 +154,11 @@ ranges('take messages in any place, each once', () => {
 })
 
 ranges('show gaps above the rows after them, whatever is filtered', () => {
-  const above = (rows: ReturnType<typeof rowsOf>): number[] =>
+  const above = (rows: ReturnType<typeof createRows>): number[] =>
     rows.entries.map((_entry, index) => dividersAbove(rows, index))
-  assert.equal(above(rowsOf(entriesOf(1, 2, 7, 9), 0, [0, 2, 8])), [GAP, 0, GAP, GAP])
-  assert.equal(above(rowsOf(entriesOf(7, 9), 0, [2])), [GAP, 0])
-  const rows = rowsOf(entriesOf(1, 7), 0, [2])
+  assert.equal(above(createRows(entriesOf(1, 2, 7, 9), 0, [0, 2, 8])), [GAP, 0, GAP, GAP])
+  assert.equal(above(createRows(entriesOf(7, 9), 0, [2])), [GAP, 0])
+  const rows = createRows(entriesOf(1, 7), 0, [2])
   assert.is(appendRows(rows, [...rows.entries, ...entriesOf(8, 9)]), true)
   assert.equal(above(rows), [0, GAP, 0, 0])
 })

@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert'
 import { type Entry, toEntry } from '../../../src/web/page/room/model/entry.ts'
-import { EventProfile, eventFactsOf } from '../../../src/web/page/room/model/event-facts.ts'
+import { EventProfile, extractEventFacts } from '../../../src/web/page/room/model/event-facts.ts'
 import { parseContent } from '../../../src/web/page/room/model/parse-content.ts'
 import { userName } from '../../../src/web/page/room/model/user-names.ts'
 import { suite } from '../../support/harness/suite.ts'
@@ -148,10 +148,10 @@ facts('is its name, severity and status, by the messages of DeepSOC', () => {
 facts('are not taken from people or the AI, nor from what is not an object', () => {
   const message_content = { data: { event_name: 'forged' } }
   for (const odd of [{ message_category: 'engineer_chat' }, { sender_type: 'user' }, { sender_type: 'ai' }]) {
-    assert.is(eventFactsOf({ message_type: 'chat', message_content, ...odd }), null)
+    assert.is(extractEventFacts({ message_type: 'chat', message_content, ...odd }), null)
   }
   for (const odd of [null, 'text', 7, [], { data: [] }, { data: null }, { data: { event_name: 7 } }]) {
-    assert.is(eventFactsOf({ message_type: 'x', message_content: odd }), null, JSON.stringify(odd))
+    assert.is(extractEventFacts({ message_type: 'x', message_content: odd }), null, JSON.stringify(odd))
   }
 })
 

@@ -1,5 +1,5 @@
 import * as assert from 'uvu/assert'
-import { columnsOf, endOfCode, isPreformatted, parseJsonText } from '../../../src/web/page/room/model/text-kind.ts'
+import { endOfCode, findColumns, isPreformatted, parseJsonText } from '../../../src/web/page/room/model/text-kind.ts'
 import { LosslessNumber } from '../../../src/web/page/shared/lossless-json.ts'
 import { growthOf } from '../../support/harness/processor-time.ts'
 import { suite } from '../../support/harness/suite.ts'
@@ -51,7 +51,7 @@ kinds('is that of a log, a stack trace, code or columns by most of its lines, an
 
 kinds('is a table for objects with like keys, in the order in which the keys appear', () => {
   assert.equal(
-    columnsOf([
+    findColumns([
       { ip: 1, port: 2 },
       { ip: 3, state: 4 },
     ]),
@@ -69,7 +69,7 @@ kinds('is a table for objects with like keys, in the order in which the keys app
     [wide, wide],
     Array.from({ length: 1_001 }, () => ({ a: 1, b: 2 })),
   ]
-  for (const other of others) assert.is(columnsOf(other), null, JSON.stringify(other).slice(0, 60))
+  for (const other of others) assert.is(findColumns(other), null, JSON.stringify(other).slice(0, 60))
 })
 
 kinds('is not cut within a code block of Markdown', () => {

@@ -1,7 +1,7 @@
 import type { EventSummary } from '../../../store/store.ts'
 import { type Channel, type Message, openChannel } from '../../client/index.ts'
 import { gatewayPath } from '../base-path.ts'
-import { type EventFacts, EventProfile, eventFactsOf } from '../room/model/event-facts.ts'
+import { type EventFacts, EventProfile, extractEventFacts } from '../room/model/event-facts.ts'
 import type { ConnectionInfo } from '../room/model/room.ts'
 import { type Answered, type ApiError, api, isDenied } from '../shared/api.ts'
 import { renewals } from '../shared/session.ts'
@@ -177,7 +177,7 @@ export class EventListStore {
   }
 
   #learn(message: Message): void {
-    const facts = eventFactsOf(message)
+    const facts = extractEventFacts(message)
     if (facts === null) return
     const { event_id, db_id } = message
     const profile = this.#profiles.get(event_id) ?? new EventProfile()

@@ -118,7 +118,7 @@ const CHINESE: Readonly<Record<string, readonly [text: string, hint: string]>> =
   ],
 }
 
-const chineseOf = ({ code, names }: ClusterCheck): readonly [text: string, hint: string] | undefined => {
+const getChineseTexts = ({ code, names }: ClusterCheck): readonly [text: string, hint: string] | undefined => {
   if (language.get() !== 'zh' || !Object.hasOwn(CHINESE, code)) return undefined
   const [text, hint] = CHINESE[code]!
   return [text.replace('{}', names.length === 0 ? '–' : names.join('、')), hint]
@@ -127,7 +127,7 @@ const chineseOf = ({ code, names }: ClusterCheck): readonly [text: string, hint:
 export const checkName = ({ check }: ClusterCheck): string => NAMES[check][language.get() === 'zh' ? 1 : 0]
 
 /** Returns what was found, in the language of the page. */
-export const checkText = (check: ClusterCheck): string => chineseOf(check)?.[0] ?? check.text
+export const checkText = (check: ClusterCheck): string => getChineseTexts(check)?.[0] ?? check.text
 
 /** Returns what to do, in the language of the page; empty if nothing. */
-export const checkHint = (check: ClusterCheck): string => chineseOf(check)?.[1] ?? check.hint
+export const checkHint = (check: ClusterCheck): string => getChineseTexts(check)?.[1] ?? check.hint

@@ -74,7 +74,7 @@ interface Axis {
   readonly sampleAt: readonly (number | null)[]
 }
 
-const axisOf = ({ at }: Samples, everyMs: number): Axis => {
+const toAxis = ({ at }: Samples, everyMs: number): Axis => {
   const last = at.at(-1) ?? 0
   const times: number[] = []
   const sampleAt: (number | null)[] = []
@@ -92,7 +92,7 @@ const axisOf = ({ at }: Samples, everyMs: number): Axis => {
   return { times, sampleAt }
 }
 
-const valuesOf = (samples: Samples, { sampleAt }: Axis, { from, times = 1 }: Line): (number | null)[] =>
+const getLineValues = (samples: Samples, { sampleAt }: Axis, { from, times = 1 }: Line): (number | null)[] =>
   sampleAt.map((index) => {
     const value = index === null ? null : (samples[from][index] ?? null)
     return value === null ? null : value * times
@@ -111,7 +111,11 @@ const Drawn = ({
 }): View => {
   const series: PlotSeries[] = useMemo(
     () =>
-      drawing.lines.map((line) => ({ label: line.label, colour: line.colour, values: valuesOf(samples, axis, line) })),
+      drawing.lines.map((line) => ({
+        label: line.label,
+        colour: line.colour,
+        values: getLineValues(samples, axis, line),
+      })),
     [axis, drawing.title],
   )
   const all = series[0]!.values.filter((value) => value !== null)
@@ -137,7 +141,7 @@ const Drawn = ({
 /** Plots of the last hour, as far as there are samples. */
 export const Plots = ({ report }: { readonly report: HealthAnswer }): View => {
   const { samples, sample_seconds: every, sampled_since, mode } = report
-  const axis = useMemo(() => axisOf(samples, every * 1_000), [samples])
+  const axis = useMemo(() => toAxis(samples, every * 1_000), [samples])
   const since = Date.parse(sampled_since)
   const isWhole = since <= (samples.at.at(-1) ?? 0) - HOUR_S * 1_000
   return html`

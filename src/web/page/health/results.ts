@@ -20,7 +20,7 @@ const outcomeText = (outcome: ReplayOutcome): string => {
   }
 }
 
-const textOf = (result: Result): string => {
+const describeResult = (result: Result): string => {
   switch (result.is) {
     case 'replayed':
       return outcomeText(result.outcome)
@@ -40,13 +40,14 @@ const isGood = (result: Result): boolean =>
   (result.is === 'replayed' && (result.outcome.kind === 'stored' || result.outcome.kind === 'duplicate')) ||
   (result.is === 'bulk' && result.tally.kept === 0 && !result.stopped)
 
-const eventOf = (result: Result): string | undefined => (result.is === 'replayed' ? result.outcome.event_id : undefined)
+const getEventId = (result: Result): string | undefined =>
+  result.is === 'replayed' ? result.outcome.event_id : undefined
 
 const Item = ({ result }: { readonly result: Result }): View => {
-  const event = eventOf(result)
+  const event = getEventId(result)
   return html`
     <li data-good=${isGood(result) ? '' : null}>
-      ${textOf(result)}${event !== undefined && html` <a href=${roomPath(event)}>${escapeLine(event)}</a>`}
+      ${describeResult(result)}${event !== undefined && html` <a href=${roomPath(event)}>${escapeLine(event)}</a>`}
     </li>
   `
 }

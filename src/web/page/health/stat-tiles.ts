@@ -38,7 +38,7 @@ const quarantineFigure = ({ quarantine }: HealthAnswer): Figure => {
 }
 
 /** Returns the tiles in display order. */
-const figuresOf = (report: HealthAnswer): Figure[] => {
+const listFigures = (report: HealthAnswer): Figure[] => {
   const { now, readers, database, totals } = report
   const { live, catching_up: behind, stalled } = readers
   return [
@@ -81,7 +81,7 @@ const figuresOf = (report: HealthAnswer): Figure[] => {
 export const StatTiles = ({ report }: { readonly report: HealthAnswer }): View => html`
   <section aria-label=${t('figures')}>
     <dl class="figures">
-      ${figuresOf(report).map(
+      ${listFigures(report).map(
         ({ name, label, value, note, alarming = false }) => html`
           <div class="panel" key=${name} data-figure=${name} data-alarming=${alarming ? '' : null}>
             <dt>${label}</dt>

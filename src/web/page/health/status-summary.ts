@@ -11,17 +11,17 @@ import { healthText as t } from './messages.ts'
 import type { HealthAnswer } from './report.ts'
 import type { ReportState } from './use-report.ts'
 
-const listOf = (workers: readonly number[]): string => workers.join(', ')
+const formatWorkers = (workers: readonly number[]): string => workers.join(', ')
 
-const silentOf = ({ workers }: HealthAnswer): readonly number[] =>
+const listSilentWorkers = ({ workers }: HealthAnswer): readonly number[] =>
   workers.filter(({ answers }) => !answers).map(({ worker }) => worker)
 
 /** Returns messages about workers that do not respond or are not running. */
 const workerProblems = (report: HealthAnswer): string[] => {
-  const silent = silentOf(report)
+  const silent = listSilentWorkers(report)
   const { workers_expected: expected, workers } = report
   return [
-    ...(silent.length === 0 ? [] : [t('silentWorkers', { n: silent.length, list: listOf(silent) })]),
+    ...(silent.length === 0 ? [] : [t('silentWorkers', { n: silent.length, list: formatWorkers(silent) })]),
     ...(workers.length >= expected ? [] : [t('missingWorkers', { there: workers.length, expected })]),
   ]
 }
@@ -39,7 +39,7 @@ const FaultItem = ({ fault, all }: { readonly fault: ClusterFault; readonly all:
       <p><span class="faint">${t('hint')}: </span>${escapeControlChars(hint)}</p>
       <p class="faint">
         ${t('since', { time: fullTime(since), ago: ago(since, Date.now()) })}${
-          all > 1 && ` · ${t('ofWorkers', { n: fault.workers.length, list: listOf(fault.workers) })}`
+          all > 1 && ` · ${t('ofWorkers', { n: fault.workers.length, list: formatWorkers(fault.workers) })}`
         }
       </p>
     </li>

@@ -91,7 +91,7 @@ export class MessageNavigator {
   async round(round: number): Promise<void> {
     const room = this.#room
     const turn = ++this.#turn
-    const isLoaded = await this.#loaded(() => this.#hasBeginningOf(round))
+    const isLoaded = await this.#loaded(() => this.#hasRoundStart(round))
     if (!isLoaded || turn !== this.#turn) return
     const found = room.tally.rounds.get(round)
     if (found === undefined) return
@@ -101,7 +101,7 @@ export class MessageNavigator {
   }
 
   /** The first message of a round is certain only once an earlier round, or the beginning of the event, is loaded. */
-  #hasBeginningOf(round: number): boolean {
+  #hasRoundStart(round: number): boolean {
     const { ranges, entries } = this.#room
     return ranges.some(({ first, last }, index) => {
       const part = entries.slice(lowerBound({ entries }, first), lowerBound({ entries }, last + 1))

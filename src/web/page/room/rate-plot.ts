@@ -3,7 +3,7 @@ import { html, type View } from '../shared/html.ts'
 import { Plot } from '../shared/plot/plot.ts'
 import { load, save } from '../shared/storage.ts'
 import { roomText as t } from './messages.ts'
-import { ratesOf } from './model/message-counts.ts'
+import { computeRates } from './model/message-counts.ts'
 import { ROLES } from './model/roles.ts'
 import type { RoomModel } from './model/room.ts'
 import { roleName } from './role-messages.ts'
@@ -56,7 +56,7 @@ export const RatePlot = ({ room, onPeriod }: RatePlotProps): View => {
   const hasMessages = useHasMessages(room)
   const beat = useThrottledChange(room)
   const [shown, setShown] = useState(load(KEPT) !== 'hidden')
-  const { times, step, values } = useMemo(() => ratesOf(room.tally.minutes, MAX_STEPS), [beat, room.tally])
+  const { times, step, values } = useMemo(() => computeRates(room.tally.minutes, MAX_STEPS), [beat, room.tally])
   const series = useMemo(
     () => ROLES.map((role, index) => ({ label: roleName(role), colour: `--role-${role}`, values: values[index]! })),
     [values, roleName('system')],

@@ -1,6 +1,6 @@
 import type { SearchHit } from '../../../store/search/search.ts'
 import type { MessageFilter } from '../room/model/filter.ts'
-import { agentRole, roleOf } from '../room/model/roles.ts'
+import { agentRole, getRole } from '../room/model/roles.ts'
 
 /** Senders and types are separated by commas, and blanks around them are dropped. */
 const isListable = (name: string): boolean => name !== '' && !name.includes(',') && name.trim() === name
@@ -9,7 +9,7 @@ const isListable = (name: string): boolean => name !== '' && !name.includes(',')
 const MAX_VALUES = 100
 
 /** The senders that have these roles; null if there can be others. */
-const sendersOf = (roles: MessageFilter['roles']): readonly string[] | null => {
+const toSenders = (roles: MessageFilter['roles']): readonly string[] | null => {
   const senders = [...roles].map((role) => `_${role}`)
   return senders.every((from) => agentRole(from) !== undefined) ? senders : null
 }
@@ -19,7 +19,7 @@ const sendersOf = (roles: MessageFilter['roles']): readonly string[] | null => {
  * see isShown; the gateway compares the period with the time of receipt. Pure.
  */
 export const filterParameters = ({ roles, types, from, to }: MessageFilter): Readonly<Record<string, string>> => {
-  const senders = sendersOf(roles) ?? []
+  const senders = toSenders(roles) ?? []
   const isTypeListed = types.size <= MAX_VALUES && [...types].every(isListable)
   const parameters = {
     message_from: senders.join(','),
@@ -35,5 +35,5 @@ export const isShown = (
   { roles, types }: MessageFilter,
   { message_from, message_type }: Pick<SearchHit, 'message_from' | 'message_type'>,
 ): boolean =>
-  (roles.size === 0 || roles.has(roleOf(message_from ?? '', null))) &&
+  (roles.size === 0 || roles.has(getRole(message_from ?? '', null))) &&
   (types.size === 0 || types.has(message_type ?? ''))

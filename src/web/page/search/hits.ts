@@ -7,11 +7,13 @@ import { fullTime, shortTime } from '../shared/format.ts'
 import { type Children, html, type View } from '../shared/html.ts'
 import { roomPath } from '../shared/router.ts'
 import { searchText as t } from './messages.ts'
-import { type FoundMessage, type SearchRequest, type SearchResult, termsOf, useSearch } from './use-search.ts'
+import { type FoundMessage, type SearchRequest, type SearchResult, splitIntoTerms, useSearch } from './use-search.ts'
 
 /** Returns a snippet with its matches marked. */
 const marked = (snippet: string, query: string): Children[] => {
-  const patterns = termsOf(query).map((term) => term.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&').replace(/\s+/g, '\\s+'))
+  const patterns = splitIntoTerms(query).map((term) =>
+    term.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&').replace(/\s+/g, '\\s+'),
+  )
   // Long ones first, since the first that matches is marked.
   const parts = snippet.split(new RegExp(`(${patterns.sort((a, b) => b.length - a.length).join('|')})`, 'i'))
   return parts.map((part, index) => (index % 2 === 1 ? html`<mark>${escapeLine(part)}</mark>` : escapeLine(part)))
@@ -26,7 +28,7 @@ interface HitProps {
 
 /** Opens a hit in its room, which marks it. The room searches one text, and not several words in any order. */
 const hitPath = ({ event_id, db_id }: FoundMessage, query: string): string => {
-  const terms = termsOf(query)
+  const terms = splitIntoTerms(query)
   const search = terms.length === 1 ? filterToQuery({ ...EMPTY_FILTER, text: terms[0]! }) : ''
   return `${roomPath(event_id)}${search}#${db_id}`
 }
@@ -50,7 +52,7 @@ const Hit = ({ hit, query, withEvent }: HitProps): View => {
   `
 }
 
-const statusOf = ({ is, hits, nextBefore, error }: SearchResult): string => {
+const describeStatus = ({ is, hits, nextBefore, error }: SearchResult): string => {
   if (is === 'failed') return t('problem', { why: errorText(error) })
   if (is === 'searching') return t('searching')
   if (hits.length === 0) return t(nextBefore === null ? 'none' : 'noneYet')
@@ -79,7 +81,7 @@ export const MessageHits = ({ children, ...search }: MessageHitsProps): View => 
         <h2 id="hits-title">${t('title', { q: escapeLine(query) })}</h2>
         ${children}
       </div>
-      <p class=${is === 'failed' ? 'problem' : 'faint'} id="hits-status" role="status">${statusOf(result)}</p>
+      <p class=${is === 'failed' ? 'problem' : 'faint'} id="hits-status" role="status">${describeStatus(result)}</p>
       ${note !== '' && html`<p class="faint" id="hits-filter">${note}</p>`}
       ${indexed < 1 && html`<p class="faint" id="hits-building">${t('building')}</p>`}
       ${

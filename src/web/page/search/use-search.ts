@@ -44,14 +44,14 @@ const MAX_ANSWERS = 10
 const MAX_QUERY = 256
 
 /** Splits a query into the words and phrases that a hit contains. */
-export const termsOf = (query: string): string[] =>
+export const splitIntoTerms = (query: string): string[] =>
   [...query.matchAll(/"([^"]*)"?|([^\s"]+)/g)]
     .map(([, phrase, word = '']) => (phrase ?? word).trim().toLowerCase())
     .filter((term) => term !== '')
 
 /** Returns whether the gateway accepts a query. */
 export const isSearchable = (query: string): boolean =>
-  query.length <= MAX_QUERY && termsOf(query).some((term) => term.split(/\s+/).some((word) => word.length > 1))
+  query.length <= MAX_QUERY && splitIntoTerms(query).some((term) => term.split(/\s+/).some((word) => word.length > 1))
 
 /** A search over the messages of the gateway. */
 export interface SearchRequest {

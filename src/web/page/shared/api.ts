@@ -12,11 +12,11 @@ export class ApiError extends Error {
   readonly body: Readonly<Record<string, unknown>>
 
   constructor(status: number, body: Readonly<Record<string, unknown>>) {
-    super(textOf(body.message) || `HTTP ${status}`)
+    super(toText(body.message) || `HTTP ${status}`)
     this.name = 'ApiError'
     this.status = status
-    this.code = textOf(body.code)
-    this.hint = textOf(body.hint)
+    this.code = toText(body.code)
+    this.hint = toText(body.hint)
     this.body = body
   }
 }
@@ -25,7 +25,7 @@ export class ApiError extends Error {
 export const isDenied = (error: unknown): boolean =>
   error instanceof ApiError && (error.status === 401 || error.status === 403)
 
-const textOf = (value: unknown): string => (typeof value === 'string' ? value : '')
+const toText = (value: unknown): string => (typeof value === 'string' ? value : '')
 
 /** A server type as it is serialized: times in milliseconds become ISO 8601 strings. */
 export type Answered<T, Times extends keyof T> = Omit<T, Times> & { readonly [Time in Times]: string }

@@ -2,7 +2,7 @@ import { locale } from './i18n.ts'
 
 const formats = new Map<string, Intl.DateTimeFormat>()
 
-const formatOf = (name: string, options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat => {
+const getDateFormat = (name: string, options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat => {
   const key = `${name} ${locale()}`
   const kept = formats.get(key)
   if (kept !== undefined) return kept
@@ -13,22 +13,28 @@ const formatOf = (name: string, options: Intl.DateTimeFormatOptions): Intl.DateT
 
 /** 14:05:09 */
 export const clockTime = (ms: number): string =>
-  formatOf('clock', { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' }).format(ms)
+  getDateFormat('clock', { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' }).format(ms)
 
 /** 14:05 */
 export const clockMinute = (ms: number): string =>
-  formatOf('minute', { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' }).format(ms)
+  getDateFormat('minute', { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' }).format(ms)
 
 /** 22 Nov */
-export const shortDay = (ms: number): string => formatOf('day', { day: 'numeric', month: 'short' }).format(ms)
+export const shortDay = (ms: number): string => getDateFormat('day', { day: 'numeric', month: 'short' }).format(ms)
 
 /** 22 Nov, 14:05 */
 export const shortTime = (ms: number): string =>
-  formatOf('short', { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' }).format(ms)
+  getDateFormat('short', {
+    day: 'numeric',
+    month: 'short',
+    hour: '2-digit',
+    minute: '2-digit',
+    hourCycle: 'h23',
+  }).format(ms)
 
 /** Full date and time. */
 export const fullTime = (ms: number): string =>
-  formatOf('full', { dateStyle: 'medium', timeStyle: 'medium', hourCycle: 'h23' }).format(ms)
+  getDateFormat('full', { dateStyle: 'medium', timeStyle: 'medium', hourCycle: 'h23' }).format(ms)
 
 const STEPS = [
   ['second', 60],

@@ -29,12 +29,12 @@ const THEMES = {
   dark: { icon: 'moon', label: 'themeDark' },
 } as const
 
-const faultsOf = (state: GatewayState): string =>
+const formatFaults = (state: GatewayState): string =>
   state.is === 'faulty' ? state.faults.map(({ component, code }) => `${component}: ${code}`).join(', ') : ''
 
 const GatewayStatus = (): View => {
   const state = useGatewayState()
-  const faults = escapeLine(faultsOf(state))
+  const faults = escapeLine(formatFaults(state))
   const edge = state.edge === undefined ? '' : escapeLine(describeEdge(state.edge))
   return html`
     <a class="gateway-mark" id="gateway" href=${gatewayPath('/health')} data-is=${state.is} title=${[faults, edge].filter(Boolean).join(' · ') || null}>

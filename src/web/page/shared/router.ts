@@ -6,7 +6,7 @@ export type Route =
   | { readonly page: 'room'; readonly eventId: string }
 
 /** Parses a path, with or without a trailing slash. */
-const routeOf = (address: string): Route => {
+const parseRoute = (address: string): Route => {
   if (address === gatewayPath('/')) return { page: 'events' }
   const path = pathInGateway(address)?.replace(/\/$/, '') ?? ''
   if (path === '/health') return { page: 'health' }
@@ -23,7 +23,7 @@ const routeOf = (address: string): Route => {
 export const roomPath = (eventId: string): string => gatewayPath(`/events/${encodeURIComponent(eventId)}`)
 
 /** The current route. */
-export const route = signal<Route>(routeOf(location.pathname))
+export const route = signal<Route>(parseRoute(location.pathname))
 
 let path = location.pathname
 
@@ -31,7 +31,7 @@ const follow = (): void => {
   // A change of the hash alone is handled by the current page.
   if (location.pathname === path) return
   path = location.pathname
-  route.set(routeOf(path))
+  route.set(parseRoute(path))
 }
 
 /** Navigates to another page without reloading the document. */
@@ -51,7 +51,7 @@ export const startRouting = (): void => {
     const link = event.target instanceof Element ? event.target.closest('a') : null
     if (link === null || !isPlainClick(event) || link.target !== '' || link.hasAttribute('download')) return
     if (link.origin !== location.origin || link.pathname === location.pathname) return
-    if (routeOf(link.pathname).page === 'lost') return
+    if (parseRoute(link.pathname).page === 'lost') return
     event.preventDefault()
     navigate(link.pathname + link.search + link.hash)
   })

@@ -3,7 +3,7 @@ import { escapeControlChars, escapeLine } from '../../shared/escape-control-char
 import { html, type View } from '../../shared/html.ts'
 import { LosslessNumber, stringifyLosslessJson } from '../../shared/lossless-json.ts'
 import { roomText as t } from '../messages.ts'
-import { columnsOf, parseJsonText } from '../model/text-kind.ts'
+import { findColumns, parseJsonText } from '../model/text-kind.ts'
 import { CopyButton, Preformatted } from './preformatted.ts'
 import { BodyTable } from './table.ts'
 
@@ -15,13 +15,13 @@ const SMALL = 24
 
 type Inner = readonly (readonly [key: string, value: unknown])[]
 
-const innerOf = (value: unknown): Inner | null => {
+const listMembers = (value: unknown): Inner | null => {
   if (typeof value !== 'object' || value === null || value instanceof LosslessNumber) return null
   return Array.isArray(value) ? value.map((inner, index) => [String(index), inner] as const) : Object.entries(value)
 }
 
 /** Counts the values in a value, stopping after `max`. Pure. */
-const sizeOf = (value: unknown, max: number): number => {
+const countValues = (value: unknown, max: number): number => {
   let size = 0
   const left: unknown[] = [value]
   while (left.length > 0 && size <= max) {
@@ -95,14 +95,14 @@ interface ValueProps {
 }
 
 const Value = ({ name, listed, value, depth }: ValueProps): View => {
-  const inner = innerOf(value)
+  const inner = listMembers(value)
   const [open, setOpen] = useState(depth > 0)
   const key = name !== null && html`<${Key} name=${name} listed=${listed} />`
   if (inner === null) return html`${key}<${Text} value=${value} depth=${depth} />`
   const list = Array.isArray(value)
   if (inner.length === 0) return html`${key}<span class="json-plain">${list ? '[]' : '{}'}</span>`
   const size = t(list ? 'items' : 'fields', { n: inner.length })
-  const columns = open ? columnsOf(value) : null
+  const columns = open ? findColumns(value) : null
   return html`
     <details open=${open} onToggle=${(event: Event) => setOpen((event.currentTarget as HTMLDetailsElement).open)}>
       <summary>${key}<span class="json-size">${list ? '[' : '{'} ${size} ${list ? ']' : '}'}</span></summary>
@@ -114,7 +114,7 @@ const Value = ({ name, listed, value, depth }: ValueProps): View => {
 
 /** A value in a table: collapsed if it has parts. */
 const cell = (value: unknown): View =>
-  innerOf(value) === null
+  listMembers(value) === null
     ? html`<${Leaf} value=${value} bare />`
     : html`<${Value} name=${null} listed=${false} value=${value} depth=${0} />`
 
@@ -136,8 +136,8 @@ interface JsonProps {
 
 /** A value of parseLosslessJson as an expandable tree. */
 export const Json = ({ value, bare = false }: JsonProps): View => {
-  const depth = sizeOf(value, SMALL) <= SMALL ? 8 : 1
-  const inner = bare ? innerOf(value) : null
+  const depth = countValues(value, SMALL) <= SMALL ? 8 : 1
+  const inner = bare ? listMembers(value) : null
   return html`
     <div class="json" dir="ltr">
       ${
@@ -151,7 +151,7 @@ export const Json = ({ value, bare = false }: JsonProps): View => {
 
 /** A value of a message with a button that copies it. */
 export const JsonBlock = ({ value, text }: { readonly value: unknown; readonly text?: string }): View =>
-  innerOf(value) === null
+  listMembers(value) === null
     ? html`<${Json} value=${value} />`
     : html`
         <div class="block">

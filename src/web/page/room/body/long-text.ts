@@ -5,7 +5,7 @@ import { roomText as t } from '../messages.ts'
 import { endOfCode, isPreformatted, parseJsonText } from '../model/text-kind.ts'
 import { JsonBlock } from './json.ts'
 import { Markdown } from './markdown.ts'
-import { beginningOf, Preformatted } from './preformatted.ts'
+import { Preformatted, truncateText } from './preformatted.ts'
 
 const MAX_CHARACTERS = 3_000
 const MAX_LINES = 40
@@ -26,7 +26,7 @@ export const LongText = ({ text, markdown = false }: LongTextProps): View => {
 
 const Prose = ({ text, markdown }: Required<LongTextProps>): View => {
   const [whole, setWhole] = useState(false)
-  const { length } = beginningOf(text, MAX_CHARACTERS, MAX_LINES)
+  const { length } = truncateText(text, MAX_CHARACTERS, MAX_LINES)
   const beginning = text.slice(0, markdown ? endOfCode(text, length) : length)
   const cut = beginning.length < text.length
   const shown = whole ? text : beginning

@@ -59,7 +59,7 @@ export const renderMarkdown = (text: string): string =>
   isCostly(text) ? `<pre>${escaped(text)}</pre>` : marked.parse(text, { async: false }).trim()
 
 /** Renders Markdown to elements. The sanitizer is independent of the renderer, as a second line of defence. */
-const fragmentOf = (text: string): DocumentFragment => {
+const renderFragment = (text: string): DocumentFragment => {
   const known = kept.get(text)
   if (known !== undefined) return known
   const made = DOMPurify.sanitize(renderMarkdown(text), {
@@ -75,17 +75,17 @@ const fragmentOf = (text: string): DocumentFragment => {
 }
 
 /** Renders sanitised nodes as they are, except code, which is shown as in other messages. */
-const viewsOf = ({ childNodes }: Node): Children =>
+const renderChildNodes = ({ childNodes }: Node): Children =>
   [...childNodes].map((node) => {
     if (!(node instanceof Element)) return node.textContent
     if (node.localName === 'pre') return html`<${Preformatted} text=${node.textContent.replace(/\n$/, '')} />`
     return h(
       node.localName,
       Object.fromEntries([...node.attributes].map(({ name, value }) => [name, value])),
-      viewsOf(node),
+      renderChildNodes(node),
     )
   })
 
 /** A text as Markdown, with control characters made visible. Links are not clickable. */
 export const Markdown = ({ text }: { readonly text: string }): View =>
-  html`<div class="markdown" dir="auto">${viewsOf(fragmentOf(escapeControlChars(text)))}</div>`
+  html`<div class="markdown" dir="auto">${renderChildNodes(renderFragment(escapeControlChars(text)))}</div>`

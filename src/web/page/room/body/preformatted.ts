@@ -11,7 +11,7 @@ const MAX_LINES = 15
 const RESULT_MS = 3_000
 
 /** Truncates a text without splitting a character. Pure. */
-export const beginningOf = (text: string, characters: number, lines: number): string => {
+export const truncateText = (text: string, characters: number, lines: number): string => {
   let end = -1
   for (let line = 0; line < lines; line++) {
     end = text.indexOf('\n', end + 1)
@@ -49,7 +49,7 @@ const countLines = (text: string): number => {
 export const Preformatted = ({ text }: { readonly text: string }): View => {
   const [whole, setWhole] = useState(false)
   const own = text.replace(/\r?\n$/, '')
-  const beginning = beginningOf(own, MAX_CHARACTERS, MAX_LINES)
+  const beginning = truncateText(own, MAX_CHARACTERS, MAX_LINES)
   const lines = countLines(own)
   const size = lines > MAX_LINES ? t('showAllLines', { n: lines }) : t('showAll', { n: own.length })
   return html`

@@ -6,7 +6,7 @@ export type AttentionReason = 'error' | 'warning' | 'completed' | 'mention'
 
 /** The user of the page, for messages that name it. */
 export interface Me {
-  /** Author of its own messages, as userOf returns it. */
+  /** Author of its own messages, as getAuthor returns it. */
   readonly userId: string
   /** Names that count as a mention. */
   readonly names: readonly string[]
@@ -18,7 +18,7 @@ export const NOBODY: Me = { userId: '', names: [] }
 const isTelling = (name: string): boolean => name.length > 1 && !/^\d+$/.test(name)
 
 /** @param typedName the name under which a caller writes whose token has none */
-export const meOf = ({ sub, name }: Pick<Caller, 'sub' | 'name'>, typedName: string): Me => {
+export const getPageUser = ({ sub, name }: Pick<Caller, 'sub' | 'name'>, typedName: string): Me => {
   const names = (sub === null ? [typedName] : [name ?? '', sub]).map((one) => one.trim())
   return { userId: sub ?? (typedName.trim() || 'web'), names: [...new Set(names)].filter(isTelling) }
 }
@@ -31,7 +31,7 @@ const EDGE = '[^\\p{L}\\p{N}_]|\\p{Script=Han}'
  * Returns the pattern of a name as a word of its own. Chinese has no blanks between words, so a Chinese character ends
  * the name before it, and a Chinese name is found within other characters. Without lookbehind, for Safari before 16.4.
  */
-const patternOf = (name: string): string => {
+const toWordPattern = (name: string): string => {
   const literal = name.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')
   const isHan = (char: string): boolean => /\p{Script=Han}/u.test(char)
   const [before, after] = [isHan(name.at(0)!), isHan(name.at(-1)!)]
@@ -58,7 +58,7 @@ function* textsIn(value: unknown): Generator<string> {
 const compileMention = ({ userId, names }: Me): ((entry: Entry) => boolean) => {
   if (names.length === 0) return () => false
   const forms = names.flatMap(jsonForms)
-  const pattern = new RegExp(names.map(patternOf).join('|'), 'iu')
+  const pattern = new RegExp(names.map(toWordPattern).join('|'), 'iu')
   return ({ raw, user }) => {
     if (user !== null && user.userId === userId) return false
     // Cheap, so that few messages have to be parsed.

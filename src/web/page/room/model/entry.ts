@@ -1,7 +1,7 @@
-import { type EventFacts, eventFactsOf } from './event-facts.ts'
+import { type EventFacts, extractEventFacts } from './event-facts.ts'
 import { ownTime } from './own-time.ts'
-import { type Role, roleOf } from './roles.ts'
-import { type UserName, userOf } from './user-names.ts'
+import { getRole, type Role } from './roles.ts'
+import { getAuthor, type UserName } from './user-names.ts'
 
 /** Severity of a message: a failure, an unexpected response, the announcement of a step, or none of these. */
 type Severity = 'error' | 'warning' | 'notice' | 'plain'
@@ -45,7 +45,7 @@ const kept = (value: unknown): string => {
 
 const NOTICE = /(^|_)llm_request(_|$)|^event_next_round_initiated$|^llm_roger_response$/
 
-const toneOf = (type: string): Severity => {
+const toSeverity = (type: string): Severity => {
   if (type.startsWith('error_')) return 'error'
   if (type === 'llm_unexpected_response') return 'warning'
   return NOTICE.test(type) ? 'notice' : 'plain'
@@ -64,7 +64,7 @@ const toRound = (value: unknown): number | null => {
 export const toEntry = (message: Readonly<Record<string, unknown>>, raw: string): Entry => {
   const from = kept(message.message_from ?? message.source)
   const type = kept(message.message_type ?? message.type)
-  const role = roleOf(from, message.sender_type)
+  const role = getRole(from, message.sender_type)
   const { round_id } = message
   const receivedAt = Date.parse(String(message.received_at))
   const content = message.message_content as { data?: { response_type?: unknown } | null } | null | undefined
@@ -73,13 +73,13 @@ export const toEntry = (message: Readonly<Record<string, unknown>>, raw: string)
     at: ownTime(message.created_at, receivedAt, message.message_category === 'engineer_chat'),
     receivedAt,
     from,
-    user: role === 'user' ? userOf(message, from) : null,
+    user: role === 'user' ? getAuthor(message, from) : null,
     type,
     answer: kept(content?.data?.response_type),
-    facts: eventFactsOf(message),
+    facts: extractEventFacts(message),
     role,
     round: toRound(round_id),
-    tone: toneOf(type),
+    tone: toSeverity(type),
     raw,
     height: 0,
   }

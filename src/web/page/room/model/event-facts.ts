@@ -26,7 +26,7 @@ const isFields = (value: unknown): value is Fields =>
 const short = (value: unknown): string => (typeof value === 'string' ? value.trim().slice(0, MAX_TEXT) : '')
 
 /** Returns the name, severity and status of the event that a message of an agent contains; null if it has none. Pure. */
-export const eventFactsOf = (message: Fields): EventFacts | null => {
+export const extractEventFacts = (message: Fields): EventFacts | null => {
   const { message_category, sender_type } = message
   if (message_category === 'engineer_chat' || sender_type === 'user' || sender_type === 'ai') return null
   const type = short(message.message_type ?? message.type)

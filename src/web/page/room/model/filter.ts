@@ -60,7 +60,7 @@ export const compileFilter = (
   { roles, types, text, from, to, attention }: MessageFilter,
   me: Me = NOBODY,
 ): ((entry: Entry) => boolean) => {
-  const attentionOf = compileAttention(me)
+  const getAttentionReason = compileAttention(me)
   const wanted = text.trim().toLowerCase()
   const number = /^#(\d+)$/.exec(wanted)?.[1]
   return (entry) => {
@@ -68,7 +68,7 @@ export const compileFilter = (
     if (types.size > 0 && !types.has(entry.type)) return false
     if (from !== null && !(entry.at >= from)) return false
     if (to !== null && !(entry.at < to)) return false
-    if (attention && attentionOf(entry) === null) return false
+    if (attention && getAttentionReason(entry) === null) return false
     if (number !== undefined) return String(entry.id) === number
     return wanted === '' || unescaped(entry.raw).toLowerCase().includes(wanted)
   }

@@ -63,7 +63,7 @@ export const readHistory = async (
 }
 
 /** Returns the first db_id of a page that was loaded backwards; 0 if it begins with the first message of the event. */
-export const firstOf = ({ hasMore, entries }: HistoryBatch): number => (hasMore ? entries[0]!.id : 0)
+export const getFirstDbId = ({ hasMore, entries }: HistoryBatch): number => (hasMore ? entries[0]!.id : 0)
 
 /**
  * Loads a message and those around it.
@@ -85,7 +85,7 @@ export const readAround = async (
   if (before.logId !== after.logId || before.entries.at(-1)?.id !== id) return null
   const last = after.hasMore ? after.entries.at(-1)!.id : Number.POSITIVE_INFINITY
   const entries = [...before.entries, ...after.entries]
-  return { entries, logId: before.logId, range: { first: firstOf(before), last } }
+  return { entries, logId: before.logId, range: { first: getFirstDbId(before), last } }
 }
 
 /** Number of messages of an event up to its last one. */

@@ -20,7 +20,7 @@ export const addRange = (ranges: readonly LoadedRange[], added: LoadedRange): re
  * Returns the db_ids after which messages are not loaded; 0 for the beginning of the event. Empty if only messages before all
  * loaded ones are missing. Pure.
  */
-export const gapsOf = (ranges: readonly LoadedRange[]): readonly number[] => {
+export const findGaps = (ranges: readonly LoadedRange[]): readonly number[] => {
   if (ranges.length < 2) return []
   const between = ranges.slice(0, -1).map(({ last }) => last)
   return ranges[0]!.first > 0 ? [0, ...between] : between

@@ -64,7 +64,7 @@ interface Rates {
 const STEPS_MIN = [1, 2, 5, 10, 30, 60, 180, 360, 720, 1_440, 10_080]
 
 /** Returns the message rates in at most `max` steps, including minutes without messages. Pure. */
-export const ratesOf = (minutes: ReadonlyMap<number, Uint32Array>, max: number): Rates => {
+export const computeRates = (minutes: ReadonlyMap<number, Uint32Array>, max: number): Rates => {
   if (minutes.size === 0) return { times: [], step: 60, values: ROLES.map(() => []) }
   let [first, last] = [Number.POSITIVE_INFINITY, 0]
   for (const minute of minutes.keys()) [first, last] = [Math.min(first, minute), Math.max(last, minute)]

@@ -53,7 +53,7 @@ const TEXTS = ['text', 'content', 'response_text', 'ai_summary', 'event_summary'
 const textsIn = (fields: Fields, names: readonly string[]): string =>
   [...new Set(names.map((name) => fields[name]).filter(isText))].join('\n\n')
 
-const idsOf = (fields: Fields): WorkItem['ids'] =>
+const listIds = (fields: Fields): WorkItem['ids'] =>
   IDS.flatMap((name) => {
     const id = textIn(fields[name])
     return id === '' ? [] : [[name.replace('_id', ''), id] as const]
@@ -64,7 +64,7 @@ const USUAL = /^(id|type|from|to|event_id|event_name|round_id|timestamp|created_
 const isPlain = (value: unknown): boolean => value === '' || textIn(value) !== ''
 
 /** Returns the fields that are neither shown elsewhere nor the same in all messages; null if there are none. */
-const moreOf = (fields: Fields, of: string, shown: readonly string[] = []): Fields | null => {
+const getOtherFields = (fields: Fields, of: string, shown: readonly string[] = []): Fields | null => {
   const brief = new Set<string>([
     ...IDS,
     'status',
@@ -76,13 +76,13 @@ const moreOf = (fields: Fields, of: string, shown: readonly string[] = []): Fiel
   return more.length === 0 ? null : Object.fromEntries(more)
 }
 
-const orderOf = (fields: Fields, of: string, shown?: readonly string[]): WorkItem => ({
+const toWorkItem = (fields: Fields, of: string, shown?: readonly string[]): WorkItem => ({
   title: textIn(fields[`${of}_name`]),
   kind: textIn(fields[`${of}_type`]),
   assignee: textIn(fields[`${of}_assignee`]),
   status: textIn(fields[`${of}_status`] ?? fields.status),
-  ids: idsOf(fields),
-  more: moreOf(fields, of, shown),
+  ids: listIds(fields),
+  more: getOtherFields(fields, of, shown),
 })
 
 const LISTS = { tasks: 'task', actions: 'action', commands: 'command' } as const
@@ -99,10 +99,10 @@ const readOrders = (data: Fields): ParsedContent | null => {
     const orders = data[list]
     if (!Array.isArray(orders) || !orders.every(isJsonObject)) continue
     if (text === '' && orders.length === 0 && !ANSWERS.has(answer)) return null
-    return { as: 'orders', text, answer, orders: orders.map((one) => orderOf(one, of)), more: null }
+    return { as: 'orders', text, answer, orders: orders.map((one) => toWorkItem(one, of)), more: null }
   }
   if (!ANSWERS.has(answer)) return null
-  return { as: 'orders', text, answer, orders: [], more: moreOf(data, 'task', ANSWER_FIELDS) }
+  return { as: 'orders', text, answer, orders: [], more: getOtherFields(data, 'task', ANSWER_FIELDS) }
 }
 
 const readCreated = (data: Fields): ParsedContent | null => {
@@ -110,14 +110,14 @@ const readCreated = (data: Fields): ParsedContent | null => {
     const details = data[`${name}_details`]
     if (!isJsonObject(details)) continue
     const text = textsIn(data, ['text', 'ai_summary'])
-    return { as: 'orders', text, answer: '', orders: [orderOf(details, name)], more: null }
+    return { as: 'orders', text, answer: '', orders: [toWorkItem(details, name)], more: null }
   }
   return null
 }
 
 const readResult = (data: Fields): ParsedContent | null => {
   if (!('result' in data)) return null
-  const order = orderOf(data, 'command', ['result', ...TEXTS.filter((name) => isText(data[name]))])
+  const order = toWorkItem(data, 'command', ['result', ...TEXTS.filter((name) => isText(data[name]))])
   return {
     as: 'result',
     order,
@@ -138,16 +138,16 @@ const readSummary = (data: Fields): ParsedContent | null => {
     as: 'markdown',
     parts,
     status: textIn(data.event_status),
-    ids: idsOf(data),
-    more: moreOf(data, 'event', shown),
+    ids: listIds(data),
+    more: getOtherFields(data, 'event', shown),
   }
 }
 
 /** A change of an execution, as DeepSOC sends it to its page: the ids of the execution and its status. */
 const readExecution = (data: Fields): ParsedContent | null => {
-  const ids = idsOf(data)
+  const ids = listIds(data)
   if (ids.length === 0) return null
-  const order = orderOf(data, 'execution', [
+  const order = toWorkItem(data, 'execution', [
     'command_name',
     'command_type',
     ...TEXTS.filter((name) => isText(data[name])),
@@ -177,7 +177,7 @@ const readEvent = (data: Fields, entry: Entry): ParsedContent | null => {
   const shown =
     details === '' && data.details !== undefined ? EVENT_FIELDS.filter((key) => key !== 'details') : EVENT_FIELDS
   const as = entry.tone === 'notice' ? 'notice' : 'text'
-  return { as, text, status, more: moreOf(data, 'event', [...shown, 'resolved_at']) }
+  return { as, text, status, more: getOtherFields(data, 'event', [...shown, 'resolved_at']) }
 }
 
 type Reader = (data: Fields, entry: Entry) => ParsedContent | null

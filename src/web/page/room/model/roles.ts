@@ -9,7 +9,7 @@ const AGENT = /^_(captain|manager|operator|executor|expert)$/
 export const agentRole = (from: string): Role | undefined => AGENT.exec(from)?.[1] as Role | undefined
 
 /** Returns the role of a sender; `user` for unknown senders and for sender_type `user`. Pure. */
-export const roleOf = (from: string, senderType: unknown): Role => {
+export const getRole = (from: string, senderType: unknown): Role => {
   if (senderType === 'user') return 'user'
   if (from === 'ai_assistant' || senderType === 'ai') return 'ai'
   return agentRole(from) ?? (from === 'system' || senderType === 'system' ? 'system' : 'user')

@@ -6,8 +6,8 @@ import { lowerBound } from '../timeline/rows.ts'
 import { type Entry, toEntry } from './entry.ts'
 import { EventProfile } from './event-facts.ts'
 import { FilteredMessages } from './filtered-messages.ts'
-import { countMessages, END, firstOf, type MessageCount, readAround, readHistory } from './history.ts'
-import { addRange, gapsOf, insertEntries, type LoadedRange } from './loaded-ranges.ts'
+import { countMessages, END, getFirstDbId, type MessageCount, readAround, readHistory } from './history.ts'
+import { addRange, findGaps, insertEntries, type LoadedRange } from './loaded-ranges.ts'
 import { MessageCounts } from './message-counts.ts'
 import { openingError } from './opening-error.ts'
 
@@ -51,7 +51,7 @@ export class RoomModel {
   entries: readonly Entry[] = []
   /** What is loaded, ascending; the last range ends with the newest message. */
   ranges: readonly LoadedRange[] = []
-  /** The db_ids after which there is a gap, see gapsOf. */
+  /** The db_ids after which there is a gap, see findGaps. */
   gaps: readonly number[] = []
   tally = new MessageCounts()
   /** Name, severity and status by the loaded messages. */
@@ -153,7 +153,7 @@ export class RoomModel {
     try {
       const page = await readHistory(this.eventId, { before: END }, FIRST_PAGE, () => epoch === this.#epoch)
       if (page === null || epoch !== this.#epoch) return
-      this.#insert(page.entries, { first: firstOf(page), last: Number.POSITIVE_INFINITY })
+      this.#insert(page.entries, { first: getFirstDbId(page), last: Number.POSITIVE_INFINITY })
       this.history.set({ is: page.hasMore ? 'resting' : 'whole', historyWanted: this.#historyWanted(), error: null })
       if (!page.hasMore) this.total = page.entries.length
       this.logId = page.logId
@@ -231,7 +231,7 @@ export class RoomModel {
     const isFirst = fresh.length > 0 && fresh.at(-1) === all[fresh.length - 1]
     this.entries = all
     this.ranges = addRange(this.ranges, range)
-    this.gaps = gapsOf(this.ranges)
+    this.gaps = findGaps(this.ranges)
     if (isFirst) this.selection.prepend(all, fresh.length)
     else this.selection.insert(all, fresh)
     if (this.#isWhole && this.history.get().is !== 'loading') this.#complete()
@@ -277,7 +277,7 @@ export class RoomModel {
   async #loadBefore(epoch: number, before: number, limit: number): Promise<boolean> {
     const page = await readHistory(this.eventId, { before }, limit, () => epoch === this.#epoch)
     if (page === null || epoch !== this.#epoch || page.logId !== this.logId) return false
-    this.#insert(page.entries, { first: firstOf(page), last: before })
+    this.#insert(page.entries, { first: getFirstDbId(page), last: before })
     return true
   }
 

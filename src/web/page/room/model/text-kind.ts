@@ -65,7 +65,7 @@ export const endOfCode = (text: string, end: number): number => {
 }
 
 /** Returns the columns of an array of objects with like keys; null for any other value. Pure. */
-export const columnsOf = (value: unknown): readonly string[] | null => {
+export const findColumns = (value: unknown): readonly string[] | null => {
   if (!Array.isArray(value) || value.length < 2 || value.length > MAX_ROWS || !value.every(isJsonObject)) return null
   const columns = new Set<string>()
   for (const row of value) {

@@ -3,7 +3,7 @@ const MAX_USERS = 5_000
 
 const nicknames = new Map<string, string>()
 
-const textOf = (value: unknown): string => (typeof value === 'string' ? value.trim() : '')
+const toTrimmedText = (value: unknown): string => (typeof value === 'string' ? value.trim() : '')
 
 /** The author of a message, as far as it is a person. */
 export interface UserName {
@@ -19,9 +19,9 @@ export interface UserName {
  * @param message parsed by JSON.parse
  * @param from its sender; DeepSOC writes `user` for every user
  */
-export const userOf = (message: Readonly<Record<string, unknown>>, from: string): UserName => {
-  const userId = textOf(message.user_id) || (from === 'user' ? '' : from)
-  const nickname = textOf(message.user_nickname) || textOf(message.user_username)
+export const getAuthor = (message: Readonly<Record<string, unknown>>, from: string): UserName => {
+  const userId = toTrimmedText(message.user_id) || (from === 'user' ? '' : from)
+  const nickname = toTrimmedText(message.user_nickname) || toTrimmedText(message.user_username)
   if (userId !== '' && nickname !== '' && (nicknames.has(userId) || nicknames.size < MAX_USERS))
     nicknames.set(userId, nickname)
   return { userId, nickname }

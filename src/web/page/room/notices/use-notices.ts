@@ -4,10 +4,10 @@ import { escapeLine } from '../../shared/escape-control-chars.ts'
 import { useSignalValue } from '../../shared/signal.ts'
 import { load } from '../../shared/storage.ts'
 import { TYPED_NAME } from '../composer.ts'
-import { compileAttention, type Me, meOf, NOBODY } from '../model/attention.ts'
+import { compileAttention, getPageUser, type Me, NOBODY } from '../model/attention.ts'
 import type { RoomModel } from '../model/room.ts'
-import { excerptOf } from '../report/blocks.ts'
-import { lineOf } from '../report/head.ts'
+import { toExcerpt } from '../report/blocks.ts'
+import { toMessageLine } from '../report/head.ts'
 import { noticeText as t } from './messages.ts'
 import { saveNotices, wantsNotices } from './setting.ts'
 import { type AttentionNotice, AttentionWatch } from './watch.ts'
@@ -21,8 +21,8 @@ const isPermitted = (): boolean => typeof Notification === 'function' && Notific
 const show = (room: RoomModel, { latest, reason, messages }: AttentionNotice): void => {
   const { eventId, profile } = room
   const event = escapeLine(profile.name || eventId)
-  const { who, name } = lineOf(latest)
-  const text = excerptOf(latest, MAX_CHARACTERS)
+  const { who, name } = toMessageLine(latest)
+  const text = toExcerpt(latest, MAX_CHARACTERS)
   try {
     // The same tag replaces the notification before, also that of another tab.
     const shown = new Notification(messages > 1 ? t('several', { n: messages, event }) : t(reason, { event }), {
@@ -69,18 +69,18 @@ export const useNotices = (room: RoomModel, caller: Caller | null): Notices => {
   const pending = useSignalValue(watch.pending)
   useEffect(() => {
     let me: Me = NOBODY
-    let attentionOf = compileAttention(me)
+    let getAttentionReason = compileAttention(me)
     const identify = (): void => {
       // A caller without a subject can change its name at any time.
-      const next = caller === null ? NOBODY : meOf(caller, load(TYPED_NAME) ?? '')
+      const next = caller === null ? NOBODY : getPageUser(caller, load(TYPED_NAME) ?? '')
       if (next.userId === me.userId && String(next.names) === String(me.names)) return
       me = next
-      attentionOf = compileAttention(me)
+      getAttentionReason = compileAttention(me)
       room.selection.setMe(me)
     }
     const look = (): void => {
       identify()
-      watch.look(room.entries, room.line.get().channel !== null, wanted.current ? attentionOf : null)
+      watch.look(room.entries, room.line.get().channel !== null, wanted.current ? getAttentionReason : null)
     }
     const back = (): void => void (isAway() || watch.seen())
     look()

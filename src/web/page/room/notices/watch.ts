@@ -40,19 +40,19 @@ export class AttentionWatch {
    *
    * @param entries all loaded messages, ascending
    * @param isFollowing whether the room follows its stream
-   * @param attentionOf null if the user wants no notices
+   * @param getAttentionReason null if the user wants no notices
    */
   look(
     entries: readonly Entry[],
     isFollowing: boolean,
-    attentionOf: ((entry: Entry) => AttentionReason | null) | null,
+    getAttentionReason: ((entry: Entry) => AttentionReason | null) | null,
   ): void {
     const from = this.#last
     this.#last = isFollowing ? (entries.at(-1)?.id ?? 0) : null
-    if (from === null || this.#last === null || attentionOf === null || !this.#options.isAway()) return
+    if (from === null || this.#last === null || getAttentionReason === null || !this.#options.isAway()) return
     let n = 0
     for (const entry of entries.slice(lowerBound({ entries }, from + 1))) {
-      const reason = attentionOf(entry)
+      const reason = getAttentionReason(entry)
       if (reason === null) continue
       n++
       this.#due = { latest: entry, reason }

@@ -40,7 +40,7 @@ const workItem = ({ title, kind, assignee, status, ids }: WorkItem): readonly Bl
   ])
 
 /** Returns the whole content of a message, nothing folded. Pure, except for the language of the page. */
-export const blocksOf = (entry: Entry): readonly Block[] => {
+export const toBlocks = (entry: Entry): readonly Block[] => {
   const content = parseContent(entry)
   const as = content.isMarkdown ? 'markdown' : 'text'
   switch (content.as) {
@@ -78,8 +78,8 @@ export const blocksOf = (entry: Entry): readonly Block[] => {
 }
 
 /** Returns the beginning of what a message says, on one line. */
-export const excerptOf = (entry: Entry, characters: number): string => {
-  const texts = blocksOf(entry).map((block) =>
+export const toExcerpt = (entry: Entry, characters: number): string => {
+  const texts = toBlocks(entry).map((block) =>
     block.as === 'item' ? block.title || block.facts.join(' · ') : block.text,
   )
   const line = texts.join(' ').replaceAll(/\s+/g, ' ').trim()

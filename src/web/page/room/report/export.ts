@@ -6,7 +6,7 @@ import { nextTask, runInSlices } from '../model/time-slices.ts'
 import { when } from '../model/when.ts'
 import { htmlFile, htmlPieces } from './html.ts'
 import { markdownPieces } from './markdown.ts'
-import { headOf, printMessages, reportStyle, sanitizePiece } from './print.ts'
+import { printMessages, reportStyle, sanitizePiece, toReportHead } from './print.ts'
 
 /** Formats of an export; `print` opens the browser's dialog. */
 export const EXPORT_FORMATS = ['html', 'markdown', 'lines', 'print'] as const
@@ -18,7 +18,7 @@ const fileName = (eventId: string, ending: string): string =>
   `${eventId.replace(/[^\p{L}\p{N}._-]+/gu, '_').slice(0, 80)}.${ending}`
 
 /** Loads the full history, and returns all messages or the filtered ones; null if it cannot be loaded. */
-const messagesOf = async (
+const loadReportMessages = async (
   room: RoomModel,
   isWhole: boolean,
   onLoading: () => void,
@@ -75,9 +75,9 @@ export const exportMessages = async (
   isWhole: boolean,
   onLoading: () => void,
 ): Promise<boolean> => {
-  const entries = await messagesOf(room, isWhole, onLoading)
+  const entries = await loadReportMessages(room, isWhole, onLoading)
   if (entries === null) return false
-  const head = headOf(room, isWhole)
+  const head = toReportHead(room, isWhole)
   const save = (ending: string, type: string, parts: readonly BlobPart[]): void =>
     saveText(fileName(room.eventId, ending), type, parts)
   switch (format) {

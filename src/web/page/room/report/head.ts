@@ -25,7 +25,7 @@ export interface ReportHead {
 }
 
 /** Formats a time with the offset of the browser's zone, so that a report can be read in another one; empty for NaN. */
-export const stampOf = (ms: number): string => {
+export const formatTimestamp = (ms: number): string => {
   if (Number.isNaN(ms)) return ''
   const offset = -new Date(ms).getTimezoneOffset()
   const local = new Date(ms + offset * 60_000).toISOString()
@@ -40,8 +40,8 @@ const describeFilter = ({ roles, types, text, from, to, attention }: MessageFilt
     ...[...types].map((type) => (type === '' ? roomText('noType') : typeName(type))),
     ...(text.trim() === '' ? [] : [`“${escapeLine(text.trim())}”`]),
     ...(attention ? [t('attention')] : []),
-    ...(from === null ? [] : [t('since', { time: stampOf(from) })]),
-    ...(to === null ? [] : [t('until', { time: stampOf(to) })]),
+    ...(from === null ? [] : [t('since', { time: formatTimestamp(from) })]),
+    ...(to === null ? [] : [t('until', { time: formatTimestamp(to) })]),
   ].join(' · ')
 
 const countFact = (shown: number, { total, filter }: ReportHead): string => {
@@ -50,12 +50,15 @@ const countFact = (shown: number, { total, filter }: ReportHead): string => {
 }
 
 /** Returns the title of a report: the name of the event, or else its id. */
-export const titleOf = ({ name, eventId }: ReportHead): string => escapeLine(name || eventId)
+export const getReportTitle = ({ name, eventId }: ReportHead): string => escapeLine(name || eventId)
 
 /** Returns the facts below the title, with their labels. */
-export const factsOf = (head: ReportHead, entries: readonly Entry[]): readonly (readonly [string, string])[] => {
+export const listReportFacts = (
+  head: ReportHead,
+  entries: readonly Entry[],
+): readonly (readonly [string, string])[] => {
   const { eventId, severity, status, filter, url, at } = head
-  const period = [entries[0], entries.at(-1)].map((entry) => stampOf(entry?.at ?? Number.NaN))
+  const period = [entries[0], entries.at(-1)].map((entry) => formatTimestamp(entry?.at ?? Number.NaN))
   const facts: readonly (readonly [string, string])[] = [
     [t('event'), escapeLine(eventId)],
     [t('severity'), severity === '' ? '' : severityName(severity)],
@@ -64,7 +67,7 @@ export const factsOf = (head: ReportHead, entries: readonly Entry[]): readonly (
     [t('filter'), describeFilter(filter)],
     [t('period'), period.includes('') ? '' : period.join(' – ')],
     [t('source'), escapeLine(url)],
-    [t('made'), stampOf(at)],
+    [t('made'), formatTimestamp(at)],
   ]
   return facts.filter(([, fact]) => fact !== '')
 }
@@ -78,7 +81,7 @@ interface MessageLine {
 }
 
 /** Returns sender, type and severity of a message. */
-export const lineOf = ({ role, user, type, answer, tone }: Entry): MessageLine => ({
+export const toMessageLine = ({ role, user, type, answer, tone }: Entry): MessageLine => ({
   who: roleName(role),
   name: user === null ? '' : agentName(userName(user)),
   type: type === '' ? '' : typeName(type, answer),

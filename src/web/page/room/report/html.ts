@@ -1,16 +1,23 @@
 import { escapeHtml } from '../body/escape-html.ts'
 import { renderMarkdown } from '../body/markdown.ts'
 import type { Entry } from '../model/entry.ts'
-import { type Block, blocksOf } from './blocks.ts'
-import { factsOf, lineOf, type ReportHead, stampOf, titleOf, withSections } from './head.ts'
+import { type Block, toBlocks } from './blocks.ts'
+import {
+  formatTimestamp,
+  getReportTitle,
+  listReportFacts,
+  type ReportHead,
+  toMessageLine,
+  withSections,
+} from './head.ts'
 import { reportText as t } from './messages.ts'
 
 const headHtml = (head: ReportHead, entries: readonly Entry[]): string => {
-  const facts = factsOf(head, entries)
+  const facts = listReportFacts(head, entries)
     .map(([label, fact]) => `<div><dt>${escapeHtml(label)}</dt><dd>${escapeHtml(fact)}</dd></div>`)
     .join('')
   const empty = entries.length === 0 ? `<p>${t('none')}</p>` : ''
-  return `<header><h1 dir="auto">${escapeHtml(titleOf(head))}</h1><dl>${facts}</dl></header>${empty}`
+  return `<header><h1 dir="auto">${escapeHtml(getReportTitle(head))}</h1><dl>${facts}</dl></header>${empty}`
 }
 
 const blockHtml = (block: Block): string => {
@@ -26,13 +33,13 @@ const blockHtml = (block: Block): string => {
 
 const messageHtml = (entry: Entry): string => {
   const { id, at, tone } = entry
-  const { who, name, type, mark } = lineOf(entry)
+  const { who, name, type, mark } = toMessageLine(entry)
   const part = (kind: string, text: string): string =>
     text === '' ? '' : ` <span class="${kind}">${escapeHtml(text)}</span>`
-  const stamp = stampOf(at)
+  const stamp = formatTimestamp(at)
   const time = stamp === '' ? '' : ` <time datetime="${new Date(at).toISOString()}">${stamp}</time>`
   const heading = `<h3>${part('who', who)}${part('name', name)}${part('mark', mark)}${part('type', type)}</h3>`
-  const body = blocksOf(entry).map(blockHtml).join('')
+  const body = toBlocks(entry).map(blockHtml).join('')
   return `<article id="message-${id}" data-tone="${tone}">${heading}<p class="where">#${id}${time}</p>${body}</article>`
 }
 
@@ -52,8 +59,8 @@ export const cssString = (text: string): string =>
 export const pageRule = (head: ReportHead): string => {
   const small = 'font: 8pt system-ui, sans-serif; color: #555'
   const parts = [
-    `@top-left { content: ${cssString(titleOf(head).slice(0, 80))}; ${small} }`,
-    `@top-right { content: ${cssString(stampOf(head.at))}; ${small} }`,
+    `@top-left { content: ${cssString(getReportTitle(head).slice(0, 80))}; ${small} }`,
+    `@top-right { content: ${cssString(formatTimestamp(head.at))}; ${small} }`,
     `@bottom-left { content: ${cssString(head.name === '' ? '' : head.eventId.slice(0, 80))}; ${small} }`,
     `@bottom-right { content: counter(page) " / " counter(pages); ${small} }`,
   ]
@@ -82,7 +89,7 @@ export const htmlFile = ({ head, body, style, nonce, lang }: HtmlFileOptions): r
 <meta name="referrer" content="no-referrer">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>${escapeHtml(titleOf(head))}</title>
+<title>${escapeHtml(getReportTitle(head))}</title>
 <style nonce="${nonce}">
 ${pageRule(head)}
 ${style.replaceAll('</', '<\\/')}

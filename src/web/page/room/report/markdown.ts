@@ -1,13 +1,20 @@
 import type { Entry } from '../model/entry.ts'
-import { type Block, blocksOf } from './blocks.ts'
-import { factsOf, lineOf, type ReportHead, stampOf, titleOf, withSections } from './head.ts'
+import { type Block, toBlocks } from './blocks.ts'
+import {
+  formatTimestamp,
+  getReportTitle,
+  listReportFacts,
+  type ReportHead,
+  toMessageLine,
+  withSections,
+} from './head.ts'
 import { reportText as t } from './messages.ts'
 import { codeBlock, codeSpan, escapeMarkdown, plainMarkdown, safeMarkdown } from './safe-markdown.ts'
 
 const headMarkdown = (head: ReportHead, entries: readonly Entry[]): string => {
-  const facts = factsOf(head, entries).map(([label, fact]) => `- ${label}: ${escapeMarkdown(fact)}\n`)
+  const facts = listReportFacts(head, entries).map(([label, fact]) => `- ${label}: ${escapeMarkdown(fact)}\n`)
   const empty = entries.length === 0 ? `${t('none')}\n\n` : ''
-  return `# ${escapeMarkdown(titleOf(head))}\n\n${facts.join('')}\n${empty}`
+  return `# ${escapeMarkdown(getReportTitle(head))}\n\n${facts.join('')}\n${empty}`
 }
 
 const isJson = (text: string): boolean => /^\s*[[{]/.test(text)
@@ -30,10 +37,10 @@ const blockMarkdown = (block: Block): string => {
 }
 
 const messageMarkdown = (entry: Entry): string => {
-  const { who, name, type, mark } = lineOf(entry)
+  const { who, name, type, mark } = toMessageLine(entry)
   const line = [`#${entry.id}`, ...[who, name, mark, type].filter(Boolean).map(escapeMarkdown)].join(' · ')
-  const stamp = stampOf(entry.at)
-  return `### ${line}\n\n${stamp === '' ? '' : `${stamp}\n\n`}${blocksOf(entry).map(blockMarkdown).join('')}`
+  const stamp = formatTimestamp(entry.at)
+  return `### ${line}\n\n${stamp === '' ? '' : `${stamp}\n\n`}${toBlocks(entry).map(blockMarkdown).join('')}`
 }
 
 /** Yields a report as Markdown. All texts are escaped; only the Markdown of agents keeps its formatting. */

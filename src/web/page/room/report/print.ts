@@ -19,11 +19,11 @@ const SANITIZER = {
 /** Sanitises a piece of a report. */
 export const sanitizePiece = (piece: string): string => DOMPurify.sanitize(piece, SANITIZER)
 
-const fragmentOf = (piece: string): DocumentFragment =>
+const sanitizeToFragment = (piece: string): DocumentFragment =>
   DOMPurify.sanitize(piece, { ...SANITIZER, RETURN_DOM_FRAGMENT: true })
 
 /** Describes the event of a room for a report. @param isWhole whether it has all messages, or the filtered ones */
-export const headOf = ({ eventId, profile, total, selection }: RoomModel, isWhole: boolean): ReportHead => ({
+export const toReportHead = ({ eventId, profile, total, selection }: RoomModel, isWhole: boolean): ReportHead => ({
   eventId,
   name: profile.name,
   severity: profile.severity,
@@ -48,8 +48,8 @@ let shownRoom: RoomModel | null = null
 
 /** Copies the loaded and shown messages at once, since the browser waits for no promise before it prints. */
 const copyNow = (room: RoomModel): NonNullable<typeof prepared> => {
-  const [copy, head] = [emptyCopy(), headOf(room, false)]
-  for (const piece of htmlPieces(head, room.selection.shown)) copy.append(fragmentOf(piece))
+  const [copy, head] = [emptyCopy(), toReportHead(room, false)]
+  for (const piece of htmlPieces(head, room.selection.shown)) copy.append(sanitizeToFragment(piece))
   return { copy, head }
 }
 
@@ -59,7 +59,7 @@ const copyNow = (room: RoomModel): NonNullable<typeof prepared> => {
  */
 export const printMessages = async (room: RoomModel, head: ReportHead, entries: readonly Entry[]): Promise<void> => {
   const copy = emptyCopy()
-  const add = (piece: string): void => copy.append(fragmentOf(piece))
+  const add = (piece: string): void => copy.append(sanitizeToFragment(piece))
   if (!(await runInSlices(htmlPieces(head, entries), add, () => room === shownRoom))) return
   prepared = { copy, head }
   print()

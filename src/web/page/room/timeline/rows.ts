@@ -34,14 +34,14 @@ const roundBefore = (entries: readonly Entry[], index: number): number | null =>
 export const dividersAbove = ({ entries, offsetMs, gaps }: Rows, index: number): number => {
   const entry = entries[index]!
   const previous = entries[index - 1]
-  const dayOf = ({ at }: Entry): number => Math.floor((at - offsetMs) / DAY_MS)
+  const toDay = ({ at }: Entry): number => Math.floor((at - offsetMs) / DAY_MS)
   let above = gaps.some((gap) => (previous?.id ?? 0) <= gap && gap < entry.id) ? GAP : 0
   if (entry.round !== null && entry.round !== roundBefore(entries, index)) above |= NEW_ROUND
-  if (previous !== undefined && dayOf(previous) !== dayOf(entry)) above |= NEW_DAY
+  if (previous !== undefined && toDay(previous) !== toDay(entry)) above |= NEW_DAY
   return above
 }
 
-export const rowsOf = (entries: readonly Entry[], offsetMs: number, gaps: readonly number[] = []): Rows => {
+export const createRows = (entries: readonly Entry[], offsetMs: number, gaps: readonly number[] = []): Rows => {
   const heights = new Float64Array(entries.length)
   for (let index = 0; index < entries.length; index++) heights[index] = usualHeight(entries[index]!)
   return { entries, heights: new FenwickTree(heights), offsetMs, gaps }

@@ -1,6 +1,6 @@
 import { signal } from '../../shared/signal.ts'
 import type { Entry } from '../model/entry.ts'
-import { appendRows, lowerBound, type Rows, rowsOf } from './rows.ts'
+import { appendRows, createRows, lowerBound, type Rows } from './rows.ts'
 
 /** Margin above and below the viewport that is rendered too. */
 const MARGIN_PX = 600
@@ -39,7 +39,7 @@ interface VisibleRange {
  * at the end of the list, the end stays visible.
  */
 export class VirtualList {
-  rows: Rows = rowsOf([], 0)
+  rows: Rows = createRows([], 0)
   /** The newest message is visible. */
   atEnd = true
   #box: HTMLElement | null = null
@@ -68,7 +68,7 @@ export class VirtualList {
     this.#adoptPending()
     // Appending avoids a rebuild of all rows for each new message.
     if (gaps === this.rows.gaps && appendRows(this.rows, entries)) return
-    this.rows = rowsOf(entries, new Date().getTimezoneOffset() * 60_000, gaps)
+    this.rows = createRows(entries, new Date().getTimezoneOffset() * 60_000, gaps)
   }
 
   /** The rows are too many to be all in the document. */

@@ -31,7 +31,7 @@ export const Plot = (props: PlotProps): View => {
     }
     const plot = new uPlot(
       plotOptions(host, now.current, { onHover: showReadout, onSelect: (from, to) => now.current.onRange?.(from, to) }),
-      dataOf(now.current),
+      toAlignedData(now.current),
       host,
     )
     kept.current = plot
@@ -44,7 +44,7 @@ export const Plot = (props: PlotProps): View => {
     }
   }, [shape])
 
-  useEffect(() => kept.current?.setData(dataOf(props)), [props.times, props.series])
+  useEffect(() => kept.current?.setData(toAlignedData(props)), [props.times, props.series])
 
   return html`
     <figure class="plot" role="img" aria-label=${props.label}>
@@ -54,7 +54,7 @@ export const Plot = (props: PlotProps): View => {
   `
 }
 
-const dataOf = ({ times, series, stacked = false }: PlotProps): uPlot.AlignedData => {
+const toAlignedData = ({ times, series, stacked = false }: PlotProps): uPlot.AlignedData => {
   const columns = series.map(({ values }) => values)
   return [times, ...(stacked ? stack(columns).reverse() : columns)] as unknown as uPlot.AlignedData
 }
