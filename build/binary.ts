@@ -65,7 +65,7 @@ const bundle = async (entry: string, outfile: string): Promise<Metafile> => {
 }
 
 /** The commit of the sources: COMMIT where there is no repository, as in an image. */
-const commitOf = (): string => {
+const getCommit = (): string => {
   if (process.env.COMMIT) return process.env.COMMIT
   const git = (...args: string[]) => execFileSync('git', ['-C', ROOT, ...args], { encoding: 'utf8', stdio: 'pipe' })
   try {
@@ -100,9 +100,9 @@ const packagesIn = ({ inputs }: Metafile): Record<string, string> => {
   return Object.fromEntries(Object.entries(dependencies).filter(([name]) => isIn(name)))
 }
 
-const assetsOf = (work: string, metafile: Metafile): Record<string, string> => {
+const collectAssets = (work: string, metafile: Metafile): Record<string, string> => {
   const web = join(ROOT, 'dist', 'web')
-  const note: BuildInfo = { commit: commitOf(), packages: packagesIn(metafile) }
+  const note: BuildInfo = { commit: getCommit(), packages: packagesIn(metafile) }
   writeFileSync(join(work, 'build.json'), JSON.stringify(note))
   return {
     'build.json': join(work, 'build.json'),
@@ -138,7 +138,7 @@ export const buildBinary = async (): Promise<string> => {
       main: join(work, 'main.cjs'),
       output: join(work, 'blob'),
       disableExperimentalSEAWarning: true,
-      assets: assetsOf(work, main),
+      assets: collectAssets(work, main),
     }
     writeFileSync(join(work, 'sea.json'), JSON.stringify(config))
     execFileSync(node, ['--experimental-sea-config', join(work, 'sea.json')], { stdio: 'pipe' })

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
 import type { ClusterPeers } from '../cluster/worker.ts'
-import { type Config, type GatewayMode, modeOf } from '../config/config.ts'
+import { type Config, type GatewayMode, getGatewayMode } from '../config/config.ts'
 import type { ResetReason } from '../core/cursor.ts'
 import { GatewayError } from '../core/errors.ts'
 import { noop } from '../core/noop.ts'
@@ -216,7 +216,7 @@ export class Gateway {
   }
 
   get mode(): GatewayMode {
-    return modeOf(this.#config)
+    return getGatewayMode(this.#config)
   }
 
   /** The port that the server listens on; valid once started. */

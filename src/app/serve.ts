@@ -4,7 +4,7 @@ import { formatHosts } from '../amqp/address.ts'
 import { ClusterPrimary } from '../cluster/primary.ts'
 import { reservePort } from '../cluster/reserve-port.ts'
 import { ClusterWorker, receiveSettings } from '../cluster/worker.ts'
-import { buildConfig, type Config, loadWorkerConfig, modeOf } from '../config/config.ts'
+import { buildConfig, type Config, getGatewayMode, loadWorkerConfig } from '../config/config.ts'
 import { mergeLayers } from '../config/load-env.ts'
 import { readRawConfig, resolveSettings } from '../config/raw-config.ts'
 import { findConfigWarnings } from '../config/warnings.ts'
@@ -77,7 +77,7 @@ const logListening = (config: Config, logger: Logger, url: string): void => {
     const hint = `Unless they are meant to: chmod go= ${paths.join(' ')}`
     logger.warn({ paths, hint }, 'other users of this host have access to files of the database')
   }
-  const mode = modeOf(config)
+  const mode = getGatewayMode(config)
   const upstream = config.upstream === null ? {} : { upstream: config.upstream.url }
   logger.info({ url, mode, ...upstream, database: describeLocation(config), workers }, 'listening')
 }

@@ -70,7 +70,7 @@ export interface Config {
 /** `embedded`: without a broker; `edge`: follows another gateway. */
 export type GatewayMode = 'embedded' | 'broker' | 'edge'
 
-export const modeOf = ({ broker, upstream }: Pick<Config, 'broker' | 'upstream'>): GatewayMode => {
+export const getGatewayMode = ({ broker, upstream }: Pick<Config, 'broker' | 'upstream'>): GatewayMode => {
   if (upstream !== null) return 'edge'
   return broker === null ? 'embedded' : 'broker'
 }

@@ -87,7 +87,7 @@ export const matchesTerms = (folded: string, terms: readonly string[]): boolean 
  * Returns the grams of a folded text, separated by spaces: all runs of three characters within a word, and the last two
  * characters of a word. A run of two characters is thus always the start of a gram.
  */
-export const gramsOf = (folded: string): string => {
+export const extractGrams = (folded: string): string => {
   let grams = ''
   let run = 0
   for (let at = 0; at < folded.length; at++) {
@@ -133,7 +133,7 @@ const BEFORE = 60
 const AFTER = 160
 
 /** Returns the surroundings of the first match of a term, as plain text on one line. */
-export const snippetOf = (text: string, terms: readonly string[]): string => {
+export const extractSnippet = (text: string, terms: readonly string[]): string => {
   const folded = foldText(text)
   // The case of a few letters changes the length, and with it all positions.
   const shown = folded.length === text.length ? text : folded

@@ -11,7 +11,7 @@ import type { Span, Tracer } from '../core/trace.ts'
 import { createUuidV7Generator } from '../core/uuid.ts'
 import type { AppendEntry, AppendResult, MessageStore } from '../store/store.ts'
 import type { IngestBuffer } from './ingest-buffer.ts'
-import { type PublishTime, publishTimeOf } from './lag.ts'
+import { getPublishTime, type PublishTime } from './lag.ts'
 import { endDeliverySpan, startDeliverySpan } from './spans.ts'
 import { validateDelivery } from './validate-delivery.ts'
 
@@ -145,7 +145,7 @@ export class Consumer {
     this.#pending.push({
       deliveryTag: delivery.deliveryTag,
       entry,
-      publishedAt: publishTimeOf(delivery.properties, now),
+      publishedAt: getPublishTime(delivery.properties, now),
       span,
       bytes,
     })

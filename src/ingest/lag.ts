@@ -13,7 +13,7 @@ const MIN_TIMESTAMP = 1_000_000_000
 const BROKER_STAMP = 'timestamp_in_ms'
 
 /** Returns when a message was published, as far as it is known; never later than `now`, since clocks differ. */
-export const publishTimeOf = ({ headers, timestamp }: BasicProperties, now: number): PublishTime => {
+export const getPublishTime = ({ headers, timestamp }: BasicProperties, now: number): PublishTime => {
   const stamp = headers?.[BROKER_STAMP]
   if (typeof stamp === 'number' && stamp > MIN_TIMESTAMP * 1_000) return { at: Math.min(stamp, now), since: 'broker' }
   if (timestamp !== undefined && timestamp > MIN_TIMESTAMP)

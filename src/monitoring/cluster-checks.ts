@@ -21,7 +21,7 @@ const failed = (code: string, names: readonly string[], text: string, hint: stri
 })
 const warning = (...args: Parameters<typeof failed>): Outcome => ({ ...failed(...args), level: 'warning' })
 
-const namesOf = (gateways: readonly ClusterGateway[]): string[] => gateways.map(({ gateway }) => gateway)
+const listGatewayNames = (gateways: readonly ClusterGateway[]): string[] => gateways.map(({ gateway }) => gateway)
 const join = (names: readonly string[]): string => names.join(', ')
 
 const checkDatabase = ({ servers, timeline }: CheckedDatabase): Outcome => {
@@ -67,7 +67,7 @@ const checkStandby = ({ synchronous_standby_names, synchronous_standbys }: Check
 
 const checkConsumer = (live: readonly ClusterGateway[]): Outcome => {
   if (live.every(({ consumer }) => consumer === null)) return ok('no_broker', 'No broker: messages arrive over HTTP.')
-  const active = namesOf(live.filter(({ consumer }) => consumer === 'active'))
+  const active = listGatewayNames(live.filter(({ consumer }) => consumer === 'active'))
   const waiting = live.filter(({ consumer }) => consumer === 'waiting').length
   if (active.length > 1) {
     return failed(
@@ -93,13 +93,14 @@ const checkGateways = (gateways: readonly ClusterGateway[]): Outcome => {
     const seen = gone.map(({ gateway, last_seen_seconds: age }) => `${gateway} (${Math.round(age)} s ago)`)
     return failed(
       'gateways_gone',
-      namesOf(gone),
+      listGatewayNames(gone),
       `Not seen any more: ${join(seen)}.`,
       'Start it again. If it was removed on purpose: it is forgotten 10 minutes after it was last seen.',
     )
   }
-  const unready = namesOf(gateways.filter(({ ready }) => !ready))
-  if (unready.length === 0) return ok('gateways_ready', `Ready: ${join(namesOf(gateways))}.`, namesOf(gateways))
+  const unready = listGatewayNames(gateways.filter(({ ready }) => !ready))
+  if (unready.length === 0)
+    return ok('gateways_ready', `Ready: ${join(listGatewayNames(gateways))}.`, listGatewayNames(gateways))
   return failed(
     'gateways_not_ready',
     unready,
@@ -121,7 +122,7 @@ const checkClocks = (live: readonly ClusterGateway[]): Outcome => {
 }
 
 const checkVersions = (live: readonly ClusterGateway[], schemaVersion: number): Outcome => {
-  const behind = (max: number) => namesOf(live.filter((one) => schemaVersion - one.schema_version > max))
+  const behind = (max: number) => listGatewayNames(live.filter((one) => schemaVersion - one.schema_version > max))
   const versions = [...new Set(live.map(({ version }) => version))].toSorted()
   const [unusable, old] = [behind(1), behind(0)]
   if (unusable.length > 0) {
@@ -156,7 +157,7 @@ const checkRetention = (live: readonly ClusterGateway[]): Outcome => {
   if (new Set(live.map(describeRetention)).size < 2) return ok('retention_agrees', `${describeRetention(live[0]!)}.`)
   return warning(
     'retention_differs',
-    namesOf(live),
+    listGatewayNames(live),
     `RETENTION_DAYS or RETENTION_MESSAGES_PER_EVENT differ: ${join(texts)}.`,
     'The smallest limit deletes for all. Set them alike on all hosts.',
   )

@@ -108,11 +108,11 @@ const UNKNOWN = {
 /** Merges the processes of each gateway, ordered by name. A gateway that was started again replaces what was seen of it before. */
 export const mergeProcesses = (processes: readonly SeenProcess[]): ClusterGateway[] => {
   const isLive = ({ age_ms, own }: SeenProcess): boolean => own || age_ms < GONE_MS
-  const live = Map.groupBy(processes.filter(isLive), ({ status }) => `${addressOf(status)} ${status.pid}`)
-  const addresses = new Set([...live.values()].map(([one]) => addressOf(one!.status)))
+  const live = Map.groupBy(processes.filter(isLive), ({ status }) => `${formatAddress(status)} ${status.pid}`)
+  const addresses = new Set([...live.values()].map(([one]) => formatAddress(one!.status)))
   const gone = Map.groupBy(
-    processes.filter((one) => !isLive(one) && !addresses.has(addressOf(one.status))),
-    ({ status }) => addressOf(status),
+    processes.filter((one) => !isLive(one) && !addresses.has(formatAddress(one.status))),
+    ({ status }) => formatAddress(status),
   )
   const active = findActive([...live.values()])
   const merge = (group: readonly SeenProcess[], lives: boolean): ClusterGateway => {
@@ -120,14 +120,14 @@ export const mergeProcesses = (processes: readonly SeenProcess[]): ClusterGatewa
     const { status } = newest!
     const clock = group.map((one) => one.status.clock_offset_ms).toSorted((a, b) => Math.abs(b) - Math.abs(a))[0]!
     return {
-      gateway: addressOf(status),
+      gateway: formatAddress(status),
       own: group.some(({ own }) => own),
       live: lives,
       ready: lives && group.every((one) => one.status.ready),
       workers: lives ? group.length : 0,
       version: status.version,
       schema_version: status.schema_version,
-      consumer: consumerOf(group, lives, active),
+      consumer: getConsumerState(group, lives, active),
       clock_offset_seconds: clock / 1_000,
       retention_days: status.retention_days,
       retention_messages_per_event: status.retention_messages_per_event,
@@ -142,11 +142,11 @@ export const mergeProcesses = (processes: readonly SeenProcess[]): ClusterGatewa
   return merged.toSorted((one, other) => (one.gateway < other.gateway ? -1 : 1))
 }
 
-const addressOf = ({ host, port }: GatewayStatus): string => `${host}:${port}`
+const formatAddress = ({ host, port }: GatewayStatus): string => `${host}:${port}`
 
 const consumes = (group: readonly SeenProcess[]): boolean => group.some(({ status }) => status.consumes === true)
 
-const consumerOf = (
+const getConsumerState = (
   group: readonly SeenProcess[],
   lives: boolean,
   active: ReadonlySet<readonly SeenProcess[]>,

@@ -120,7 +120,7 @@ export type DeepsocHelpers = {
   }
 }
 
-const contentOf = (
+const formatContent = (
   form: ContentFormat,
   from: string,
   place: ChatContext,
@@ -149,7 +149,7 @@ const helper =
       user_id: isChat && roleFrom !== null ? roleFrom : user_id,
       message_from: from,
       round_id,
-      message_content: contentOf(form, from, place, given, time),
+      message_content: formatContent(form, from, place, given, time),
       message_type,
       message_category: isChat ? 'engineer_chat' : 'agent',
       chat_session_id: isChat ? chat_session_id : null,
@@ -160,7 +160,7 @@ const helper =
     }
   }
 
-const helpersOf = (role: DeepsocRole) => {
+const createHelpers = (role: DeepsocRole) => {
   const { from, types } = DEEPSOC[role] as RoleEntry<string>
   return Object.fromEntries(Object.entries(types).map(([type, form]) => [type, helper(from, type, form)]))
 }
@@ -172,5 +172,5 @@ const helpersOf = (role: DeepsocRole) => {
  * @example await publisher.send(deepsoc.captain.event_completed_by_captain({ event_id, round_id: 3 }, { text: '结束' }))
  */
 export const deepsoc = Object.fromEntries(
-  (Object.keys(DEEPSOC) as DeepsocRole[]).map((role) => [role, helpersOf(role)]),
+  (Object.keys(DEEPSOC) as DeepsocRole[]).map((role) => [role, createHelpers(role)]),
 ) as unknown as DeepsocHelpers

@@ -29,7 +29,7 @@ interface Stall {
 export class StreamTimers {
   readonly #options: StreamTimersOptions
   readonly #slots: Set<Subscriber>[]
-  readonly #slotOf = new Map<Subscriber, Set<Subscriber>>()
+  readonly #slotBySubscriber = new Map<Subscriber, Set<Subscriber>>()
   readonly #stalls = new Map<Subscriber, Stall>()
   readonly #deadlines = new Map<Subscriber, number>()
   /** Expiry of tokens, in milliseconds since 1970. */
@@ -56,15 +56,15 @@ export class StreamTimers {
   add(subscriber: Subscriber, expiresAt: number | null): void {
     const slot = this.#slots[Math.floor(Math.random() * this.#slots.length)]!
     slot.add(subscriber)
-    this.#slotOf.set(subscriber, slot)
+    this.#slotBySubscriber.set(subscriber, slot)
     const { maxAgeMs } = this.#options
     if (expiresAt !== null) this.#expiries.set(subscriber, expiresAt)
     if (maxAgeMs > 0) this.#deadlines.set(subscriber, performance.now() + maxAgeMs * (1 - Math.random() / 5))
   }
 
   remove(subscriber: Subscriber): void {
-    this.#slotOf.get(subscriber)?.delete(subscriber)
-    this.#slotOf.delete(subscriber)
+    this.#slotBySubscriber.get(subscriber)?.delete(subscriber)
+    this.#slotBySubscriber.delete(subscriber)
     this.#stalls.delete(subscriber)
     this.#deadlines.delete(subscriber)
     this.#expiries.delete(subscriber)

@@ -83,7 +83,7 @@ export class CopyProgress {
 
   status(connected: boolean): UpstreamStatus {
     const ageMs = this.#levelAt === null ? null : Math.max(0, Date.now() - this.#levelAt)
-    const state = this.#stateOf(connected, ageMs)
+    const state = this.#getState(connected, ageMs)
     return {
       core: this.#options.core,
       state,
@@ -92,7 +92,7 @@ export class CopyProgress {
     }
   }
 
-  #stateOf(connected: boolean, ageMs: number | null): UpstreamState {
+  #getState(connected: boolean, ageMs: number | null): UpstreamState {
     if (!connected) return this.#contacted ? 'away' : 'connecting'
     if (ageMs === null) return 'copying'
     return ageMs <= LIVE_MS ? 'live' : 'catching_up'

@@ -11,7 +11,7 @@ const formatCheck = ({ check, level, text, hint }: ClusterCheck): string => {
 
 const HEADING = ['GATEWAY', 'STATE', 'VERSION', 'CONSUMER', 'CLOCK', 'RETENTION', 'READERS', 'LAST SEEN']
 
-const retentionOf = ({ retention_days: days, retention_messages_per_event: messages }: ClusterGateway): string =>
+const formatRetention = ({ retention_days: days, retention_messages_per_event: messages }: ClusterGateway): string =>
   `${days === null ? '–' : `${days} d`} / ${messages ?? '–'}`
 
 const toCells = (one: ClusterGateway): string[] => [
@@ -20,7 +20,7 @@ const toCells = (one: ClusterGateway): string[] => [
   `${one.version} (${one.schema_version})`,
   one.consumer ?? '–',
   `${one.clock_offset_seconds >= 0 ? '+' : ''}${one.clock_offset_seconds.toFixed(1)} s`,
-  retentionOf(one),
+  formatRetention(one),
   String(one.readers),
   `${Math.round(one.last_seen_seconds)} s ago`,
 ]

@@ -3,7 +3,7 @@ import { findEntry } from './lookup.ts'
 import { renderGroupHelp, renderHelp, renderOverview } from './render.ts'
 
 /** Returns the `--help` text of the command with these words. @throws UsageError */
-const helpOf = async (table: CommandTable, [name, second, ...more]: readonly string[]): Promise<string> => {
+const renderCommandHelp = async (table: CommandTable, [name, second, ...more]: readonly string[]): Promise<string> => {
   if (name === undefined) return renderOverview(table)
   const entry = await findEntry(name, table)[1]()
   const isGroup = 'commands' in entry
@@ -31,7 +31,7 @@ export const createHelpCommand = (table: CommandTable): CliCommand => ({
   ],
   run: async (args, io) => {
     if (!args.switch('man')) {
-      await io.out.write(await helpOf(table, args.positionals))
+      await io.out.write(await renderCommandHelp(table, args.positionals))
       return EXIT.ok
     }
     if (args.positionals.length > 0) throw new UsageError('--man cannot be combined with a COMMAND')

@@ -4,9 +4,9 @@ import { GLOBAL_FLAGS, HELP_FLAG } from './render.ts'
 
 type Entries = readonly (CliCommand | CommandGroup)[]
 
-const groupsOf = (entries: Entries): CommandGroup[] => entries.filter((entry) => 'commands' in entry)
+const listGroups = (entries: Entries): CommandGroup[] => entries.filter((entry) => 'commands' in entry)
 
-const flagsOf = ({ flags }: CliCommand): [name: string, flag: Flag][] => Object.entries({ ...flags, help: HELP_FLAG })
+const listFlags = ({ flags }: CliCommand): [name: string, flag: Flag][] => Object.entries({ ...flags, help: HELP_FLAG })
 
 const isFile = ({ value }: Flag): boolean => value === 'FILE'
 
@@ -14,12 +14,12 @@ const isFile = ({ value }: Flag): boolean => value === 'FILE'
 const quote = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`
 
 const optionWords = (command: CliCommand): string =>
-  flagsOf(command)
+  listFlags(command)
     .map(([name]) => `--${name}`)
     .join(' ')
 
 const bashCase = (command: CliCommand): string => {
-  const valued = flagsOf(command).filter(([, { value }]) => value !== undefined)
+  const valued = listFlags(command).filter(([, { value }]) => value !== undefined)
   const names = (matches: (flag: Flag) => boolean) =>
     valued
       .filter(([, flag]) => matches(flag))
@@ -46,7 +46,7 @@ _deepsoc_gateway() {
   [[ $current == = ]] && current=
   [[ $previous == = ]] && previous=\${COMP_WORDS[COMP_CWORD - 2]}
   case $command in
-${groupsOf(entries)
+${listGroups(entries)
   .map(({ name }) => `    ${name}) ((COMP_CWORD > 2)) && command+=" \${COMP_WORDS[2]}" ;;`)
   .join('\n')}
     -*) command=serve ;;
@@ -54,7 +54,7 @@ ${groupsOf(entries)
   ((COMP_CWORD == 1)) && command=
   case $command in
     '') words=${quote([...entries.map(({ name }) => name), ...Object.keys(GLOBAL_FLAGS).map((name) => `--${name}`)].join(' '))} ;;
-${groupsOf(entries)
+${listGroups(entries)
   .map(({ name, commands }) => `    ${name}) words=${quote([...Object.keys(commands), '--help'].join(' '))} ;;`)
   .join('\n')}
 ${flattenGroups(entries).map(bashCase).join('\n')}
@@ -105,7 +105,7 @@ _deepsoc-gateway() {
     (( CURRENT-- ))
   fi
   case $command in
-${groupsOf(entries)
+${listGroups(entries)
   .map(
     ({ name, commands }) => `    ${name})
       if (( CURRENT == 2 )); then
@@ -124,7 +124,7 @@ ${groupsOf(entries)
 ${flattenGroups(entries)
   .map(
     (command) =>
-      `    ${quote(command.name)}) _arguments ${[...flagsOf(command).map(zshFlag), zshArguments(command)].join(' ')} ;;`,
+      `    ${quote(command.name)}) _arguments ${[...listFlags(command).map(zshFlag), zshArguments(command)].join(' ')} ;;`,
   )
   .join('\n')}
   esac
@@ -150,7 +150,7 @@ const fishFlag = (condition: string, [name, flag]: [string, Flag]): string => {
 const fishCommand = (command: CliCommand): string[] => {
   const condition = `__deepsoc_gateway_in ${command.name}`
   const { completes } = command
-  const lines = flagsOf(command).map((flag) => fishFlag(condition, flag))
+  const lines = listFlags(command).map((flag) => fishFlag(condition, flag))
   if (completes === 'files') lines.push(fishLine(condition, '-F'))
   else if (completes !== undefined) lines.push(fishLine(condition, `-a ${fishQuote(completes.join(' '))}`))
   return lines
@@ -175,7 +175,7 @@ const fishScript = (entries: Entries): string => {
       entries.map(({ name, summary }) => [name, summary]),
     ),
     ...Object.entries(GLOBAL_FLAGS).map((flag) => fishFlag(first, flag)),
-    ...groupsOf(entries).flatMap(({ name, commands }) =>
+    ...listGroups(entries).flatMap(({ name, commands }) =>
       fishNames(
         `__deepsoc_gateway_in ${name}; and test (count (commandline -opc)) -eq 2`,
         Object.entries(commands).map(([word, { summary }]) => [word, summary]),

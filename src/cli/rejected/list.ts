@@ -2,7 +2,7 @@ import type { QuarantineEnvelope } from '../../core/quarantine.ts'
 import { serializeQuarantineRow } from '../../core/quarantine-json.ts'
 import { type CliCommand, EXIT } from '../command.ts'
 import { BOLD, createStyler, YELLOW } from '../terminal/colours.ts'
-import { escapeForTerminal, pad, truncate, visibleJson, widthOf } from '../terminal/escape.ts'
+import { escapeForTerminal, getDisplayWidth, pad, truncate, visibleJson } from '../terminal/escape.ts'
 import { FILTER_FLAGS, parseQuarantineFilter, withQuarantine } from './options.ts'
 
 const DEFAULT_LIMIT = 50
@@ -45,7 +45,7 @@ const formatRow = (row: Row, columns: number, colour: (text: string, column: key
     ['reason', cell(row.reason, COLUMNS.reason)],
   ]
   if (columns >= WITH_KEYS) cells.push(['key', cell(row.key, COLUMNS.key)])
-  const usedWidth = cells.reduce((sum, [, text]) => sum + widthOf(text) + 2, 0)
+  const usedWidth = cells.reduce((sum, [, text]) => sum + getDisplayWidth(text) + 2, 0)
   cells.push(['detail', unlimited ? row.detail : truncate(row.detail, Math.max(10, columns - usedWidth - 1))])
   return cells
     .map(([column, text]) => colour(text, column))

@@ -1,5 +1,5 @@
 import { DIM, RED, roleStyle, type Styler } from '../terminal/colours.ts'
-import { escapeForTerminal, pad, truncate, widthOf, wrap } from '../terminal/escape.ts'
+import { escapeForTerminal, getDisplayWidth, pad, truncate, wrap } from '../terminal/escape.ts'
 
 type Fields = Readonly<Record<string, unknown>>
 
@@ -60,7 +60,7 @@ const summarizeContent = (content: unknown): string => {
 const MAX_DEPTH = 16
 
 /** Returns the members of a JSON object or array; empty for any other value, as numbers that `keepDigits` has kept. */
-const membersOf = (value: unknown): (readonly [key: string, value: unknown])[] => {
+const listMembers = (value: unknown): (readonly [key: string, value: unknown])[] => {
   if (Array.isArray(value)) return value.map((item) => ['-', item])
   return isFields(value) && !isRawJSON(value) ? Object.entries(value).map(([key, item]) => [`${key}:`, item]) : []
 }
@@ -68,11 +68,11 @@ const membersOf = (value: unknown): (readonly [key: string, value: unknown])[] =
 /** Lays out JSON with a key per line, and texts with their line breaks. */
 const outline = (value: unknown, depth = 0): string[] => {
   if (typeof value === 'string') return value.split(/\r?\n/)
-  const members = membersOf(value)
+  const members = listMembers(value)
   if (members.length === 0 || depth === MAX_DEPTH) return [JSON.stringify(value)]
   return members.flatMap(([label, item]) => {
     const [first = '', ...rest] = outline(item, depth + 1)
-    const isInline = Array.isArray(value) || (rest.length === 0 && membersOf(item).length === 0)
+    const isInline = Array.isArray(value) || (rest.length === 0 && listMembers(item).length === 0)
     const lines = isInline ? [`${label} ${first}`] : [label, `  ${first}`]
     return [...lines, ...rest.map((line) => `  ${line}`)]
   })
@@ -131,7 +131,7 @@ const renderMessage = (message: Fields, style: LineStyle): string => {
   const id = `#${message.db_id}`.padStart(COLUMNS.id)
   const head = [formatTime(message.received_at, utc), id, cell(label, COLUMNS.role), cell(type, COLUMNS.type)]
   if (withEvent) head.splice(2, 0, cell(String(message.event_id), COLUMNS.event))
-  const headWidth = head.reduce((sum, part) => sum + widthOf(part) + 1, 0)
+  const headWidth = head.reduce((sum, part) => sum + getDisplayWidth(part) + 1, 0)
   const failed = /^(error_|llm_unexpected)/.test(type)
   const parts = head.map((part, index) => {
     if (index === head.length - 2) return applyStyle(part, roleColour)
@@ -158,7 +158,7 @@ const layOut = (head: string, headWidth: number, text: readonly string[], { colu
   // The last column stays free, since some terminals wrap a line that reaches it.
   const room = columns - headWidth - 1
   const [first = '', ...more] = text
-  const fits = more.length === 0 && first.length <= room && widthOf(first) <= room
+  const fits = more.length === 0 && first.length <= room && getDisplayWidth(first) <= room
   if (fits) return `${head} ${first}`
   const isBelow = columns === Number.POSITIVE_INFINITY || room < MIN_TEXT_COLUMNS
   const indent = ' '.repeat(isBelow ? INDENT : headWidth)

@@ -78,13 +78,13 @@ const WIDE =
   /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{20000}-\u{3fffd}]|\p{Emoji_Presentation}/u
 const ZERO_WIDTH = /\p{Mn}|\p{Me}|\u200c|\u200d/u
 
-const widthOfChar = (char: string): number =>
+const getCharWidth = (char: string): number =>
   char >= ' ' && char <= '~' ? 1 : ZERO_WIDTH.test(char) ? 0 : WIDE.test(char) ? 2 : 1
 
 /** Returns the terminal columns that escaped text occupies. */
-export const widthOf = (text: string): number => {
+export const getDisplayWidth = (text: string): number => {
   let width = 0
-  for (const char of text) width += widthOfChar(char)
+  for (const char of text) width += getCharWidth(char)
   return width
 }
 
@@ -92,11 +92,11 @@ export const widthOf = (text: string): number => {
 export const truncate = (text: string, columns: number): string => {
   // Avoids scanning all of a long text.
   const head = text.length > columns * 4 ? text.slice(0, columns * 4) : text
-  if (head.length === text.length && widthOf(text) <= columns) return text
+  if (head.length === text.length && getDisplayWidth(text) <= columns) return text
   let width = 0
   let prefix = ''
   for (const char of head) {
-    width += widthOfChar(char)
+    width += getCharWidth(char)
     if (width > columns - 1) break
     prefix += char
   }
@@ -112,12 +112,12 @@ export const wrap = (text: string, columns: number): string[] => {
   let breakAt = 0
   let hasWord = false
   for (const char of text) {
-    const charWidth = widthOfChar(char)
+    const charWidth = getCharWidth(char)
     if (width + charWidth > columns && line !== '') {
       const end = char === ' ' || breakAt === 0 ? line.length : breakAt
       lines.push(line.slice(0, end).trimEnd())
       line = line.slice(end)
-      width = widthOf(line)
+      width = getDisplayWidth(line)
       breakAt = 0
       if (char === ' ') continue
     }
@@ -131,4 +131,5 @@ export const wrap = (text: string, columns: number): string[] => {
 }
 
 /** Pads escaped text to a number of columns. */
-export const pad = (text: string, columns: number): string => text + ' '.repeat(Math.max(0, columns - widthOf(text)))
+export const pad = (text: string, columns: number): string =>
+  text + ' '.repeat(Math.max(0, columns - getDisplayWidth(text)))

@@ -1,5 +1,5 @@
 import type Database from 'better-sqlite3'
-import { eventGram, foldText, gramQuery, gramsOf, searchableText } from '../../core/search-text.ts'
+import { eventGram, extractGrams, foldText, gramQuery, searchableText } from '../../core/search-text.ts'
 import { MAX_DB_ID } from '../scan.ts'
 import { isBusy, isCorrupt, storageError, withStorageErrors } from '../sqlite/errors.ts'
 import { openReader } from '../sqlite/file.ts'
@@ -188,7 +188,7 @@ export class SearchIndex {
        ON CONFLICT DO UPDATE SET min_at = min(min_at, excluded.min_at), max_at = max(max_at, excluded.max_at)`,
     )
     for (const { db_id, event_id, body, received_at } of rows) {
-      insert.run(db_id, `${gramsOf(foldText(searchableText(body)))}${eventGram(event_id)}`)
+      insert.run(db_id, `${extractGrams(foldText(searchableText(body)))}${eventGram(event_id)}`)
       widen.run(Math.floor(db_id / SPAN), received_at, received_at)
     }
     this.#index.prepare('UPDATE state SET cursor = ?, messages = messages + ?').run(rows.at(-1)!.db_id, rows.length)

@@ -1,4 +1,4 @@
-import { foldText, matchesTerms, searchableText, snippetOf } from '../../core/search-text.ts'
+import { extractSnippet, foldText, matchesTerms, searchableText } from '../../core/search-text.ts'
 import { matchesFilter, type SubscriptionFilter } from '../../core/subscription-filter.ts'
 
 /** A search. Times are in milliseconds since 1970. */
@@ -81,5 +81,5 @@ export const verifyHit = (
   if (received_at < (since ?? 0) || received_at >= (until ?? Number.POSITIVE_INFINITY)) return null
   const text = searchableText(body)
   if (!matchesTerms(foldText(text), terms)) return null
-  return { db_id, event_id, message_from, message_type, received_at, snippet: snippetOf(text, terms) }
+  return { db_id, event_id, message_from, message_type, received_at, snippet: extractSnippet(text, terms) }
 }

@@ -7,10 +7,10 @@ import { formatMessage, type LineStyle } from '../../../src/cli/tail/message-lin
 import { createStyler } from '../../../src/cli/terminal/colours.ts'
 import {
   escapeForTerminal,
+  getDisplayWidth,
   truncate,
   visibleBytes,
   visibleJson,
-  widthOf,
   wrap,
 } from '../../../src/cli/terminal/escape.ts'
 import { ProgressReporter, progressLine } from '../../../src/cli/terminal/progress.ts'
@@ -45,9 +45,9 @@ text('bytes that are not UTF-8 are printed one by one', () => {
 })
 
 text('wide characters take two columns, and a cut text fits', () => {
-  assert.is(widthOf('ab中文'), 6)
+  assert.is(getDisplayWidth('ab中文'), 6)
   assert.is(truncate('ab中文', 6), 'ab中文')
-  for (const columns of [1, 2, 3, 4, 5, 10]) assert.ok(widthOf(truncate('中文中文中文', columns)) <= columns)
+  for (const columns of [1, 2, 3, 4, 5, 10]) assert.ok(getDisplayWidth(truncate('中文中文中文', columns)) <= columns)
   assert.is(truncate('x'.repeat(1e6), 5), 'xxxx…')
 })
 
@@ -61,7 +61,7 @@ text('a wrapped text fits, breaks at spaces where it can, and loses no word', ()
   for (const columns of [2, 3, 7, 40]) {
     const lines = wrap(words, columns)
     assert.is(lines.join('').replaceAll(' ', ''), words.replaceAll(' ', ''))
-    for (const line of lines) assert.ok(widthOf(line) <= columns, line)
+    for (const line of lines) assert.ok(getDisplayWidth(line) <= columns, line)
   }
 })
 
@@ -135,7 +135,7 @@ text('a hostile message fits the terminal and controls nothing but colours', () 
       // biome-ignore lint/suspicious/noControlCharactersInRegex: our own colours
       const bare = line.replace(/\x1b\[[\d;]*m/g, '')
       assert.not.match(bare, OBEYED)
-      assert.ok(widthOf(bare) <= 100, bare)
+      assert.ok(getDisplayWidth(bare) <= 100, bare)
       assert.not.match(stripVTControlCharacters(line), OBEYED)
     }
   }
@@ -169,7 +169,7 @@ text('a summary ends after ten lines, and --full prints all of them', () => {
   const cut = shown({ message_content }, { columns: 120 }).split('\n')
   assert.is(cut.length, 10)
   assert.match(cut.at(-1)!, /…$/)
-  assert.ok(cut.every((line) => widthOf(line) < 120))
+  assert.ok(cut.every((line) => getDisplayWidth(line) < 120))
   const full = shown({ message_content }, { columns: 120, full: true }).split('\n')
   assert.is(full.length, 400)
   assert.match(full.at(-1)!, /^ +line 399$/)

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { parseEnv } from 'node:util'
 import * as assert from 'uvu/assert'
 import type { BrokerTls } from '../../../src/amqp/address.ts'
-import { type Config, loadConfig, modeOf } from '../../../src/config/config.ts'
+import { type Config, getGatewayMode, loadConfig } from '../../../src/config/config.ts'
 import { renderEnvSample } from '../../../src/config/env-sample.ts'
 import { mergeLayers } from '../../../src/config/load-env.ts'
 import { CONFIG_VARIABLES, VARIABLE_NAMES, type VariableName } from '../../../src/config/variables.ts'
@@ -438,7 +438,7 @@ config('an edge has a core, and neither broker, PostgreSQL nor several workers',
   const url = 'https://gateway.example/soc/'
   const edge = loadConfig({ UPSTREAM_URL: url, UPSTREAM_TOKEN: 'a.b', UPSTREAM_EVENTS: 'a, b' })
   const { upstream, broker } = edge
-  assert.equal([modeOf(edge), broker], ['edge', null])
+  assert.equal([getGatewayMode(edge), broker], ['edge', null])
   assert.equal([upstream!.url, upstream!.events, upstream!.token()], ['https://gateway.example/soc', ['a', 'b'], 'a.b'])
   const token = secretFile('first')
   const renewed = loadConfig({ UPSTREAM_URL: url, UPSTREAM_TOKEN_FILE: token }).upstream!

@@ -1,11 +1,11 @@
 import * as assert from 'uvu/assert'
 import {
   eventGram,
+  extractSnippet,
   gramQuery,
   matchesTerms,
   parseSearchTerms,
   searchableText,
-  snippetOf,
 } from '../../../src/core/search-text.ts'
 import { growthOf } from '../../support/harness/processor-time.ts'
 import { suite } from '../../support/harness/suite.ts'
@@ -59,12 +59,12 @@ test('a word of two characters never looks into the index beyond the events of a
 
 test('a snippet has the first match and ends with marks where it was cut', () => {
   const text = `${'before '.repeat(40)}NEEDLE${' after'.repeat(60)}`
-  const snippet = snippetOf(text, ['needle'])
+  const snippet = extractSnippet(text, ['needle'])
   assert.match(snippet, /^….*before NEEDLE after.*…$/)
   assert.ok(snippet.length < 250, snippet)
-  assert.is(snippetOf('short needle', ['needle']), 'short needle')
+  assert.is(extractSnippet('short needle', ['needle']), 'short needle')
   // The lower case of İ has two characters.
-  assert.match(snippetOf(`${'İ'.repeat(80)} needle`, ['needle']), /needle$/)
+  assert.match(extractSnippet(`${'İ'.repeat(80)} needle`, ['needle']), /needle$/)
 })
 
 test.run()
