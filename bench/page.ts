@@ -20,13 +20,13 @@ const [messages = 100_000, runs = 5] = process.argv.slice(2).map(Number)
 const script = writeScript({ seed: 1, events: 40, run: 'bench' })
 const start = Date.now() - messages * 1_000
 
-const messageOf = (n: number): Json => {
+const createMessage = (n: number): Json => {
   const stamp = { id: n, message_id: crypto.randomUUID(), now: start + n * 1_000 }
   return JSON.parse(messageText({ ...script[n % script.length]!, event_id: EVENT }, stamp))
 }
 
-const messagesOf = (from: number, count: number): Json[] =>
-  Array.from({ length: count }, (_, index) => messageOf(from + index))
+const createMessages = (from: number, count: number): Json[] =>
+  Array.from({ length: count }, (_, index) => createMessage(from + index))
 
 const observe = (): void => {
   const long: number[] = []
@@ -56,7 +56,7 @@ await provision('chromium')
 await ensureWebBundle()
 const gateway = await startGateway()
 for (let from = 0; from < messages; from += 10_000) {
-  await publish(gateway, EVENT, messagesOf(from, Math.min(10_000, messages - from)))
+  await publish(gateway, EVENT, createMessages(from, Math.min(10_000, messages - from)))
 }
 
 /** What is done, in this order. */
@@ -101,7 +101,7 @@ const ACTIONS: Readonly<Record<string, (page: Page) => Promise<unknown>>> = {
   '100 messages arrive a second, for 5 s': async (page) => {
     await scrollTo(page, 1)
     for (let n = 0; n < 50; n++) {
-      await publish(gateway, EVENT, messagesOf(messages + n * 10, 10))
+      await publish(gateway, EVENT, createMessages(messages + n * 10, 10))
       await sleep(100)
     }
   },

@@ -25,7 +25,14 @@ import { Driver, Publisher } from './support/helpers.ts'
 import { brokerOnDemand, versions } from './support/needs.ts'
 import { type Chart, picture } from './support/plot.ts'
 import { Progress } from './support/progress.ts'
-import { figuresTable, type Row, rowsOf, type Verdict, verdictsOf, verdictsTable } from './support/report.ts'
+import {
+  computeMedians,
+  computeVerdicts,
+  figuresTable,
+  type Row,
+  type Verdict,
+  verdictsTable,
+} from './support/report.ts'
 import { machineFacts, strangersMicros } from './support/stats.ts'
 import type { Context, Sample, Series } from './support/types.ts'
 
@@ -112,7 +119,7 @@ const checkFiles = (quick: boolean): void => {
   }
 }
 
-const chartsOf = ({ series, runs, rows }: Outcome): Chart[] =>
+const toCharts = ({ series, runs, rows }: Outcome): Chart[] =>
   series.plots.flatMap((plot): Chart[] => {
     if (plot.kind === 'lines') {
       const last = runs.at(-1) ?? []
@@ -132,7 +139,7 @@ const chartsOf = ({ series, runs, rows }: Outcome): Chart[] =>
   })
 
 /** The tables of one series. */
-const sectionOf = ({ series, rows, verdicts, others }: Outcome): string => {
+const renderSection = ({ series, rows, verdicts, others }: Outcome): string => {
   const disturbed = `Other processes took ${others.map((cores) => cores.toFixed(2)).join(', ')} cores meanwhile.`
   const tables = [figuresTable(series, rows), ...(verdicts.length > 0 ? [verdictsTable(verdicts)] : [])]
   return [`## ${series.title}`, ...tables, disturbed].join('\n\n')
@@ -191,8 +198,8 @@ const main = async (): Promise<number> => {
         series,
         runs,
         others,
-        rows: rowsOf(runs),
-        verdicts: verdictsOf(series, runs, !options.quick),
+        rows: computeMedians(runs),
+        verdicts: computeVerdicts(series, runs, !options.quick),
       }
       outcomes.push(outcome)
       const { name, title } = series
@@ -203,13 +210,13 @@ const main = async (): Promise<number> => {
         `${JSON.stringify({ name, title, ...facts, others, rows, verdicts, runs }, null, 1)}\n`,
       )
       const subtitle = `${machine.cores} cores shared with the load, Node ${machine.node}, median of ${runs.length}`
-      writeFileSync(join(out, `${name}.svg`), picture(title, subtitle, chartsOf(outcome)))
+      writeFileSync(join(out, `${name}.svg`), picture(title, subtitle, toCharts(outcome)))
     }
   } finally {
     progress.end()
     await broker.end()
   }
-  const text = outcomes.map(sectionOf).join('\n\n')
+  const text = outcomes.map(renderSection).join('\n\n')
   process.stdout.write(`\n${text}\n\n`)
   const verdicts = outcomes.flatMap((outcome) => outcome.verdicts)
   if (options.check) process.stdout.write(`${checkText(verdicts)}\n\n`)

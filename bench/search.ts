@@ -25,17 +25,17 @@ const dir = tempDir('bench-search-')
 const script: readonly ScheduledMessage[] = writeScript({ seed: 1, events: 40, run: 'bench' })
 
 /** An address that occurs in about `messages` / 250,000 messages. */
-const addressOf = (n: number): string => `198.51.${(n * 7_919) % 500}.${(n * 104_729) % 500}`
+const toAddress = (n: number): string => `198.51.${(n * 7_919) % 500}.${(n * 104_729) % 500}`
 
-const hashOf = (n: number): string => createHash('md5').update(String(n)).digest('hex')
+const toHash = (n: number): string => createHash('md5').update(String(n)).digest('hex')
 
-const entryOf = (n: number): AppendEntry => {
+const createEntry = (n: number): AppendEntry => {
   const cue = script[n % script.length]!
   const event_id = `${cue.event_id}-${Math.floor(n / script.length)}`
   const message_id = crypto.randomUUID()
   const received_at = Date.now() - 30 * DAY_MS + Math.floor((n / messages) * 30 * DAY_MS)
   const text = messageText({ ...cue, event_id }, { id: n, message_id, now: received_at })
-  const body = `${text.slice(0, -1)},"evidence":"${addressOf(n)} ${hashOf(n)}"}`
+  const body = `${text.slice(0, -1)},"evidence":"${toAddress(n)} ${toHash(n)}"}`
   const from = cue.step.from
   const message = { event_id, message_id, message_from: from, message_type: cue.step.type, round_id: null, received_at }
   return { kind: 'message', origin: null, message: { ...message, body, lacks: 0, traceparent: null } }
@@ -47,7 +47,7 @@ let bytes = 0
 const append = async (store: SqliteStore, from: number, to: number): Promise<number> => {
   let busy = 0
   for (let n = from; n < to; n += BATCH) {
-    const entries = Array.from({ length: Math.min(BATCH, to - n) }, (_, index) => entryOf(n + index))
+    const entries = Array.from({ length: Math.min(BATCH, to - n) }, (_, index) => createEntry(n + index))
     for (const entry of entries) if (entry.kind === 'message') bytes += Buffer.byteLength(entry.message.body)
     const at = performance.now()
     await store.append(entries)
@@ -67,9 +67,9 @@ const openStore = async (name: string): Promise<{ store: SqliteStore; databaseFi
 }
 
 const QUERIES: Readonly<Record<string, string>> = {
-  'an address': addressOf(77),
+  'an address': toAddress(77),
   'an address that is nowhere': '203.0.113.7',
-  'a hash': hashOf(4_711),
+  'a hash': toHash(4_711),
   'a word of every message': 'timestamp',
   'a word of every second message': 'captain',
   'two words': 'powershell 攻击',

@@ -107,7 +107,7 @@ const greet = (reader: Reader, protocol: ConnectOptions['protocol'], length: num
   }
 }
 
-const requestOf = (options: ConnectOptions, index: number): string => {
+const formatRequest = (options: ConnectOptions, index: number): string => {
   const path = options.paths[index % options.paths.length]
   const cursor = options.cursors?.[index % options.cursors.length]
   const head = `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\n`
@@ -146,7 +146,7 @@ const openOne = (options: ConnectOptions, index: number): void => {
   const sampled = sampleEvery > 0 && index % sampleEvery === 0
   const reader: Reader = { socket, state: 0, messages: 0, goalAt: 0, sampled, rest: '', text: keep ? [] : null }
   readers.push(reader)
-  if (protocol !== 'raw') socket.once('connect', () => socket.write(requestOf(options, index)))
+  if (protocol !== 'raw') socket.once('connect', () => socket.write(formatRequest(options, index)))
   socket.on('error', (error) => {
     if (!closing && reader.state < 2) process.stderr.write(`a reader failed: ${error.message}\n`)
   })

@@ -23,7 +23,7 @@ export interface GatewayPeerOptions {
   readonly env?: Env
 }
 
-const sumOf = (text: string, name: string, label: string): number =>
+const sumSamples = (text: string, name: string, label: string): number =>
   text
     .split('\n')
     .filter((line) => line.startsWith(name) && /^[ {]/.test(line.slice(name.length)) && line.includes(label))
@@ -72,7 +72,7 @@ export const startGatewayPeer = async (
         ? { kind: 'http', port, path: '/api/events/:event/messages' }
         : { kind: 'amqp', url: broker.url, exchange: names!.exchange },
     async metric(name, label = '') {
-      return sumOf((await getJson(`${gateway.url}/metrics`)).text, name, label)
+      return sumSamples((await getJson(`${gateway.url}/metrics`)).text, name, label)
     },
     async stop() {
       // A profile is written only by a process that may end by itself.

@@ -19,11 +19,11 @@ const measure = async (context: Context, core: GatewayPeer, edges: readonly Gate
   const { driver, publisher, quick } = context
   const stream = await startPublishing(context, core.destination, { events: 1, rate: RATE })
   const edgePids = edges.flatMap(({ pids }) => pids)
-  const cpuOf = () => [cpuMicros(core.pids), cpuMicros(edgePids)] as const
-  const [from, startedAt] = [cpuOf(), performance.now()]
+  const readCpuTimes = () => [cpuMicros(core.pids), cpuMicros(edgePids)] as const
+  const [from, startedAt] = [readCpuTimes(), performance.now()]
   await sleep(quick ? 1_000 : 10_000)
   const micros = (performance.now() - startedAt) * 1_000
-  const cpu = cpuOf()
+  const cpu = readCpuTimes()
   const { p50, p99, samples } = await driver.latencies()
   const memory = (await core.metric('process_resident_memory_bytes')) / 1e6
   await publisher.stop(stream)

@@ -62,10 +62,10 @@ const catchUp = async (context: Context, dataDir: string, rows: number, events: 
   const goal = each * 10
   const cursors = [String(rows - events * 10)]
   const peer = await startGatewayPeer(context, { dataDir })
-  /** Each reader has the events that `eventOf` returns for 0, 1, … */
-  const pass = async (eventOf: (reader: number, index: number) => number) => {
+  /** Each reader has the events that `chooseEvent` returns for 0, 1, … */
+  const pass = async (chooseEvent: (reader: number, index: number) => number) => {
     const paths = Array.from({ length: readers }, (_, reader) => {
-      const ids = Array.from({ length: each }, (_, index) => `event_id=e${eventOf(reader, index)}`)
+      const ids = Array.from({ length: each }, (_, index) => `event_id=e${chooseEvent(reader, index)}`)
       return `/api/stream?${ids.join('&')}`
     })
     const before = cpuMicros(peer.pids)
@@ -125,7 +125,7 @@ const measure = async (context: Context, rows: number, events: number): Promise<
   }
 }
 
-const pointOf = (rows: number): string => `${rows.toLocaleString('en')} rows`
+const formatPoint = (rows: number): string => `${rows.toLocaleString('en')} rows`
 const SMALL = 100_000
 const LARGE = { usual: 1_000_000, long: 10_000_000 }
 
@@ -134,7 +134,7 @@ const run = async (context: Context): Promise<Sample[]> => {
   const sizes = context.quick ? [1_000, 5_000] : [SMALL, context.long ? LARGE.long : LARGE.usual]
   const samples: Sample[] = []
   for (const rows of sizes) {
-    samples.push({ peer: NAMES.gateway, point: pointOf(rows), values: await measure(context, rows, events) })
+    samples.push({ peer: NAMES.gateway, point: formatPoint(rows), values: await measure(context, rows, events) })
   }
   return samples
 }
@@ -142,8 +142,8 @@ const run = async (context: Context): Promise<Sample[]> => {
 /** The same figure at both sizes; the larger history shown first is the one that was run. */
 const grown = (key: string) => (at: (peer: string, point: string, key: string) => number | undefined) =>
   ratio(
-    at(NAMES.gateway, pointOf(SMALL), key),
-    at(NAMES.gateway, pointOf(LARGE.long), key) ?? at(NAMES.gateway, pointOf(LARGE.usual), key),
+    at(NAMES.gateway, formatPoint(SMALL), key),
+    at(NAMES.gateway, formatPoint(LARGE.long), key) ?? at(NAMES.gateway, formatPoint(LARGE.usual), key),
   )
 
 /** What a long history costs. */

@@ -118,7 +118,7 @@ const run = async (context: Context): Promise<Sample[]> => {
   return samples
 }
 
-const rateOf = (a: string, b: string) => (at: (peer: string, point: string, key: string) => number | undefined) =>
+const compareRates = (a: string, b: string) => (at: (peer: string, point: string, key: string) => number | undefined) =>
   ratio(at(a, 'quorum queue', 'rate'), at(b, 'quorum queue', 'rate'))
 
 /** A queue that is full: how fast it gets into the log. */
@@ -135,13 +135,13 @@ export const ingest: Series = {
       what: 'messages a second: gateway / bare consumer that only acknowledges',
       bound: 'at least',
       value: 1,
-      of: rateOf(NAMES.gateway, NAMES.bare),
+      of: compareRates(NAMES.gateway, NAMES.bare),
     },
     {
       what: 'messages a second: gateway / original design (pika, commit and ack for each)',
       bound: 'at least',
       value: 60,
-      of: rateOf(NAMES.gateway, NAMES.pika),
+      of: compareRates(NAMES.gateway, NAMES.pika),
     },
   ],
   plots: [{ kind: 'bars', key: 'rate', label: 'messages a second' }],

@@ -37,10 +37,10 @@ export const window = async (
   pids: readonly number[],
   during: () => Promise<unknown>,
 ): Promise<{ seconds: number; messages: number; cpu: number; values: Record<string, number> }> => {
-  const cpuOf = () => [cpuMicros(pids), cpuMicros([driver.pid]), cpuMicros([publisher.pid])] as const
-  const [from, cpuFrom] = [await driver.snapshot(), cpuOf()]
+  const readCpuTimes = () => [cpuMicros(pids), cpuMicros([driver.pid]), cpuMicros([publisher.pid])] as const
+  const [from, cpuFrom] = [await driver.snapshot(), readCpuTimes()]
   await during()
-  const [to, cpuTo] = [await driver.snapshot(), cpuOf()]
+  const [to, cpuTo] = [await driver.snapshot(), readCpuTimes()]
   const seconds = (to.at - from.at) / 1e6
   const messages = to.messages - from.messages
   const cpu = cpuTo[0] - cpuFrom[0]

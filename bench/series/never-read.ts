@@ -42,7 +42,7 @@ const watch = async (peer: GatewayPeer, base: number, during: () => Promise<unkn
 const publish = (context: Context, peer: GatewayPeer, prefix: string, messages: number): Promise<void> =>
   context.publisher.fill({ to: peer.destination, prefix, events: 1, messages, size: SIZE, batch: 5 })
 
-const idsOf = (text: string): number[] =>
+const extractIds = (text: string): number[] =>
   [...text.matchAll(/^id: (\d+)\nevent: new_message/gm)].map((match) => Number(match[1]))
 
 /** The same volume again and again without that reader: the process takes memory in steps until it has what the work needs. */
@@ -77,7 +77,7 @@ const neverRead = async (context: Context, peer: GatewayPeer, messages: number) 
   const tooSlow = await closed()
   await driver.pause(false)
   await sleep(1_000)
-  const first = idsOf(await driver.text(0))
+  const first = extractIds(await driver.text(0))
   await driver.closeAll()
   // It comes back as an EventSource does, with the last id it saw.
   const cursors = [String(first.at(-1) ?? 0)]

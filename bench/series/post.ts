@@ -7,7 +7,7 @@ import { atMost, MESSAGE_BYTES, type PeerEntry, samplePeers } from './measure.ts
 
 const EVENTS = 100
 
-const pointOf = (connections: number): string => `${connections} connection${connections === 1 ? '' : 's'}`
+const formatPoint = (connections: number): string => `${connections} connection${connections === 1 ? '' : 's'}`
 
 /** Posts without a reader; each connection has one request under way. */
 const post = async ({ publisher }: Context, peer: Peer, connections: number, messages: number) => {
@@ -42,7 +42,7 @@ const run = async (context: Context): Promise<Sample[]> => {
         [100, 20_000],
       ] as const)) {
     samples.push(
-      ...(await samplePeers(context, peers, pointOf(connections), (peer) =>
+      ...(await samplePeers(context, peers, formatPoint(connections), (peer) =>
         post(context, peer, connections, messages),
       )),
     )
@@ -60,8 +60,14 @@ export const posts: Series = {
     { key: 'ms', label: 'mean answer, ms', digits: 2 },
   ],
   targets: [
-    atMost(1.5, 'CPU of a POST, 1 connection: gateway / nchan', 'cpu', [NAMES.gateway, NAMES.nchan], pointOf(1)),
-    atMost(1.5, 'CPU of a POST, 100 connections: gateway / nchan', 'cpu', [NAMES.gateway, NAMES.nchan], pointOf(100)),
+    atMost(1.5, 'CPU of a POST, 1 connection: gateway / nchan', 'cpu', [NAMES.gateway, NAMES.nchan], formatPoint(1)),
+    atMost(
+      1.5,
+      'CPU of a POST, 100 connections: gateway / nchan',
+      'cpu',
+      [NAMES.gateway, NAMES.nchan],
+      formatPoint(100),
+    ),
   ],
   plots: [{ kind: 'bars', key: 'cpu', label: 'server CPU, µs a message', logarithmic: true }],
   run,

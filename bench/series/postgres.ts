@@ -19,7 +19,7 @@ const FAST = '1,000 messages/s'
 const MANY = '10 messages/s, 3,000 readers'
 
 /** The root process of the server. */
-const pidOf = ({ dir }: Postgres): number =>
+const readRootPid = ({ dir }: Postgres): number =>
   Number(readFileSync(join(dir, 'data/postmaster.pid'), 'utf8').split('\n')[0])
 
 /** One queue that is full, into one store. */
@@ -81,7 +81,7 @@ const live = async (
     }
     const stream = await startPublishing(context, peers[0]!.destination, { events: 1, rate: load.rate })
     notifications?.taken()
-    const pids = database === null ? [] : [pidOf(database)]
+    const pids = database === null ? [] : [readRootPid(database)]
     const [sentFrom, databaseFrom] = [await publisher.sent(stream), cpuMicros(pids)]
     const roots = peers.flatMap((peer) => peer.pids)
     const { values } = await window(context, roots, () => sleep(quick ? 1_000 : 10_000))

@@ -40,7 +40,7 @@ const run = async (context: Context): Promise<Sample[]> => {
   return samples
 }
 
-const rateOf = (a: string, b: string) => (at: (peer: string, point: string, key: string) => number | undefined) =>
+const compareRates = (a: string, b: string) => (at: (peer: string, point: string, key: string) => number | undefined) =>
   ratio(at(a, MANY, 'rate'), at(b, MANY, 'rate'))
 
 /** One agent that publishes as fast as it can: confirmed by a quorum queue. */
@@ -57,19 +57,19 @@ export const publish: Series = {
       what: 'confirmed a second: publisher / pika with confirms',
       bound: 'at least',
       value: 20,
-      of: rateOf(NAMES.library, NAMES.pikaConfirms),
+      of: compareRates(NAMES.library, NAMES.pikaConfirms),
     },
     {
       what: 'confirmed a second: publisher with outbox / without',
       bound: 'at least',
       value: 0.5,
-      of: rateOf(NAMES.outbox, NAMES.library),
+      of: compareRates(NAMES.outbox, NAMES.library),
     },
     {
       what: "confirmed a second: publisher / rabbitmq-client's own",
       bound: 'at least',
       value: 0.9,
-      of: rateOf(NAMES.library, NAMES.client),
+      of: compareRates(NAMES.library, NAMES.client),
     },
   ],
   plots: [{ kind: 'bars', key: 'rate', label: 'confirmed messages a second' }],

@@ -57,14 +57,14 @@ const stormGateway = async (context: Context, peer: GatewayPeer, size: Size) => 
   const ingest = { to: peer.destination, rate: INGEST, prefix: 'other', events: 100, size: MESSAGE_BYTES }
   const stream = await publisher.start(ingest)
   await sleep(quick ? 500 : 2_000)
-  const rateOf = async <R>(work: () => Promise<R>): Promise<[number, R]> => {
+  const measureRate = async <R>(work: () => Promise<R>): Promise<[number, R]> => {
     const [from, startedAt] = [await peer.metric('gateway_messages_stored_total'), performance.now()]
     const result = await work()
     const to = await peer.metric('gateway_messages_stored_total')
     return [((to - from) / (performance.now() - startedAt)) * 1000, result]
   }
-  const [before] = await rateOf(() => sleep(quick ? 500 : 3_000))
-  const [during, result] = await rateOf(() => storm(context, peer, size, [String(body.data[0].last_db_id)]))
+  const [before] = await measureRate(() => sleep(quick ? 500 : 3_000))
+  const [during, result] = await measureRate(() => storm(context, peer, size, [String(body.data[0].last_db_id)]))
   await publisher.stop(stream)
   return { ...result, values: { ...result.values, ingestBefore: before, ingestDuring: during } }
 }

@@ -50,7 +50,7 @@ const RIGHT = 100
 const KNOWN: readonly string[] = Object.values(NAMES)
 
 /** A peer has the same colour in every picture. */
-const colourOf = (name: string): string => COLOURS[Math.max(0, KNOWN.indexOf(name)) % COLOURS.length]!
+const getColour = (name: string): string => COLOURS[Math.max(0, KNOWN.indexOf(name)) % COLOURS.length]!
 
 const bars = (chart: Chart & { kind: 'bars' }, top: number): { parts: string[]; height: number } => {
   const most = Math.max(...chart.groups.flatMap(({ bars: all }) => all.map(({ value }) => value)), 1e-9)
@@ -63,7 +63,7 @@ const bars = (chart: Chart & { kind: 'bars' }, top: number): { parts: string[]; 
       const length = Math.max(1, (value / most) * (WIDTH - LEFT - RIGHT))
       parts.push(label(LEFT - 8, y + 14, name, { anchor: 'end', size: 12 }))
       parts.push(
-        `<rect x="${LEFT}" y="${y + 2}" width="${length.toFixed(1)}" height="16" rx="2" fill="${colourOf(name)}"/>`,
+        `<rect x="${LEFT}" y="${y + 2}" width="${length.toFixed(1)}" height="16" rx="2" fill="${getColour(name)}"/>`,
       )
       parts.push(label(LEFT + length + 6, y + 14, readable(value), { size: 12 }))
       y += 22
@@ -99,7 +99,7 @@ const lines = (chart: Chart & { kind: 'lines' }, top: number): { parts: string[]
   parts.push(label(WIDTH - right, top + height + 66, chart.x, { anchor: 'end', size: 12 }))
   for (const [index, { name, points }] of chart.lines.entries()) {
     const path = points.map(([x, y]) => `${atX(x).toFixed(1)},${atY(y).toFixed(1)}`).join(' ')
-    const colour = colourOf(name)
+    const colour = getColour(name)
     parts.push(`<polyline points="${path}" fill="none" stroke="${colour}" stroke-width="2"/>`)
     const y = top + height + 66
     parts.push(`<rect x="${left + index * 180}" y="${y - 10}" width="12" height="12" fill="${colour}"/>`)

@@ -27,7 +27,7 @@ export const lookupIn =
     samples.find((sample) => sample.peer === peer && sample.point === point)?.values[key]
 
 /** Medians over the runs, in the order in which points and peers first came. */
-export const rowsOf = (runs: readonly (readonly Sample[])[]): Row[] => {
+export const computeMedians = (runs: readonly (readonly Sample[])[]): Row[] => {
   const rows = new Map<string, Sample[]>()
   for (const sample of runs.flat()) {
     const key = `${sample.point}\n${sample.peer}`
@@ -50,7 +50,7 @@ export const rowsOf = (runs: readonly (readonly Sample[])[]): Row[] => {
  *
  * @param judged false: the numbers were too small to say anything, so nothing is said
  */
-export const verdictsOf = (series: Series, runs: readonly (readonly Sample[])[], judged: boolean): Verdict[] =>
+export const computeVerdicts = (series: Series, runs: readonly (readonly Sample[])[], judged: boolean): Verdict[] =>
   series.targets.map(({ what, bound, value, unit = '×', of }) => {
     const ratios = (judged ? runs : []).map((samples) => of(lookupIn(samples))).filter((ratio) => ratio !== undefined)
     const middle = median(ratios)
