@@ -3,7 +3,13 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { tempDir } from '../../test/support/harness/wait.ts'
 import type { Env } from '../../test/support/servers/gateway.ts'
-import { connect, freshSchema, type Postgres, schemaOf, startPostgres } from '../../test/support/servers/postgres.ts'
+import {
+  connect,
+  extractSchemaName,
+  freshSchema,
+  type Postgres,
+  startPostgres,
+} from '../../test/support/servers/postgres.ts'
 import { deleteNames, uniqueNames } from '../../test/support/servers/rabbitmq.ts'
 import { type GatewayPeer, startGatewayPeer } from '../peers/gateway.ts'
 import { NAMES } from '../peers/peer.ts'
@@ -41,7 +47,7 @@ const countNotifications = async (url: string): Promise<{ taken(): number; end()
   const client = await connect(url)
   let count = 0
   client.on('notification', () => count++)
-  await client.query(`LISTEN "${schemaOf(url)}"`)
+  await client.query(`LISTEN "${extractSchemaName(url)}"`)
   return {
     taken() {
       const before = count

@@ -10,7 +10,7 @@ import { openSse, type ParsedEvent } from '../support/clients/sse.ts'
 import { guarded } from '../support/clients/tokens.ts'
 import { suite } from '../support/harness/suite.ts'
 import { getJson, type Json, request } from '../support/harness/wait.ts'
-import { type Call, callsOf, faultsOf, targetOf } from '../support/repo/api-documents.ts'
+import { buildTarget, type Call, findViolations, listCalls } from '../support/repo/api-documents.ts'
 import { addRejected } from '../support/servers/database.ts'
 import { type Gateway, ROOT, startGateway } from '../support/servers/gateway.ts'
 import { chat, eventUrl, publish } from '../support/stages/rooms.ts'
@@ -37,7 +37,7 @@ documents('describe every route of the router, and no other', () => {
     methods.filter((method) => method !== 'HEAD').map((method) => `${method} ${String(path)}`),
   )
   assert.equal(
-    callsOf(openapi)
+    listCalls(openapi)
       .map(({ route }) => route)
       .sort(),
     served.sort(),
@@ -46,7 +46,7 @@ documents('describe every route of the router, and no other', () => {
 })
 
 documents('describe every parameter in a path', () => {
-  for (const { route, path, operation } of callsOf(openapi)) {
+  for (const { route, path, operation } of listCalls(openapi)) {
     const named = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name)
     const described = operation.parameters.filter(({ in: place }: Json) => place === 'path')
     assert.equal(
@@ -84,7 +84,7 @@ documents('name license and contact, and describe every call, operation and mess
   const described = [
     ...openapi.tags.map((tag: Json) => [tag.name, tag]),
     ...asyncapi.info.tags.map((tag: Json) => [tag.name, tag]),
-    ...callsOf(openapi).map(({ route, operation }) => [route, operation]),
+    ...listCalls(openapi).map(({ route, operation }) => [route, operation]),
     ...['servers', 'channels', 'operations'].flatMap((kind) => Object.entries<Json>(asyncapi[kind])),
     ...Object.entries<Json>(asyncapi.components.messages),
   ]
@@ -97,7 +97,7 @@ documents('name license and contact, and describe every call, operation and mess
 documents('name every error code, with status and hint', () => {
   assert.equal(Object.keys(openapi.components['x-errors']).sort(), Object.keys(ERRORS).sort())
   assert.equal(openapi.components.schemas.Error.properties.code.enum.sort(), Object.keys(ERRORS).sort())
-  const said = new Set(callsOf(openapi).flatMap(({ operation }) => JSON.stringify(operation).match(/`(\w+)`/g) ?? []))
+  const said = new Set(listCalls(openapi).flatMap(({ operation }) => JSON.stringify(operation).match(/`(\w+)`/g) ?? []))
   // Codes that no response to a described call can have: of startup, commands, readiness, and invalid requests.
   const elsewhere =
     /^(amqp_|backup_|native_|database_|config_|certificate_|listen_|node_|gateway_unreachable|unexpected_response|broker_|not_found|method_not_allowed|shutting_down|too_many_(connections|open_files)|worker_|upstream_(refused|incompatible|copying)$)/
@@ -105,7 +105,7 @@ documents('name every error code, with status and hint', () => {
 })
 
 const exampleOf = (call: Call) => {
-  const { target, headers } = targetOf(call, ({ example, required, name }) => {
+  const { target, headers } = buildTarget(call, ({ example, required, name }) => {
     assert.ok(!required || example !== undefined, `${call.route}: ${name} needs an example`)
     return example
   })
@@ -121,7 +121,7 @@ documents('give examples that the gateway answers as described', async () => {
   addRejected(own.dbFile, [{ body: 'x', reason: 'invalid_json' }])
   // Later calls read what earlier ones create, and the last ones delete it.
   const order = ['POST', 'GET', 'DELETE']
-  const calls = callsOf(openapi).filter((one) => !isStream(one))
+  const calls = listCalls(openapi).filter((one) => !isStream(one))
   for (const call of calls.sort((a, b) => order.indexOf(a.method) - order.indexOf(b.method))) {
     const { target, headers, body } = exampleOf(call)
     const answer = await request(call.method, own.url + target, body, { headers })
@@ -133,9 +133,9 @@ documents('give examples that the gateway answers as described', async () => {
       `${call.route}: ${answer.headers['content-type']}`,
     )
     if (type !== 'application/json') continue
-    assert.equal(faultsOf(schema, answer.body, openapi), [], call.route)
+    assert.equal(findViolations(schema, answer.body, openapi), [], call.route)
     if (example === undefined) continue
-    assert.equal(faultsOf(schema, example, openapi), [], `${call.route}: its example`)
+    assert.equal(findViolations(schema, example, openapi), [], `${call.route}: its example`)
     assert.equal(shapeOf(answer.body), shapeOf(example), `${call.route}: the example looks like the answer`)
   }
   await own.dispose()
@@ -149,11 +149,11 @@ const shapeOf = (value: Json, at = ''): string[] => {
 }
 
 documents('give examples of bodies that their schemas accept', () => {
-  for (const { route, operation } of callsOf(openapi)) {
+  for (const { route, operation } of listCalls(openapi)) {
     const body = operation.requestBody?.content['application/json']
-    if (body !== undefined) assert.equal(faultsOf(body.schema, body.example, openapi), [], route)
+    if (body !== undefined) assert.equal(findViolations(body.schema, body.example, openapi), [], route)
     for (const { name, schema, example } of operation.parameters) {
-      if (example !== undefined) assert.equal(faultsOf(schema, example, openapi), [], `${route}: ${name}`)
+      if (example !== undefined) assert.equal(findViolations(schema, example, openapi), [], `${route}: ${name}`)
     }
   }
 })
@@ -179,10 +179,11 @@ documents('describe the events as they are sent', async () => {
   assert.equal([...events.keys()].sort(), Object.keys(openapi.components['x-events']).sort())
   for (const { event, data, rawData } of stream.events) {
     const described = openapi.components['x-events'][event]
-    assert.equal(faultsOf(described.data, data, openapi), [], rawData)
+    assert.equal(findViolations(described.data, data, openapi), [], rawData)
     const message = asyncapi.components.messages[event]
-    assert.equal(faultsOf(message.payload, data, openapi), [], rawData)
-    for (const { payload } of message.examples) assert.equal(faultsOf(message.payload, payload, openapi), [], event)
+    assert.equal(findViolations(message.payload, data, openapi), [], rawData)
+    for (const { payload } of message.examples)
+      assert.equal(findViolations(message.payload, payload, openapi), [], event)
   }
   const withId = stream
     .raw()
@@ -198,13 +199,13 @@ documents('give an example of AMQP that the check of messages accepts', () => {
   const { payload, examples } = asyncapi.components.messages.published
   assert.ok(examples.length > 0)
   for (const { payload: body } of examples) {
-    assert.equal(faultsOf(payload, body, openapi), [])
+    assert.equal(findViolations(payload, body, openapi), [])
     const checked = validateMessage(JSON.stringify(body), { received_at: 0, makeId: () => 'id' })
     assert.ok('message' in checked, JSON.stringify(checked))
   }
   const { event_id, ...without } = examples[0].payload
   assert.ok(event_id)
-  assert.equal(faultsOf(payload, without, openapi).length, 1, 'over AMQP the body alone names the event')
+  assert.equal(findViolations(payload, without, openapi).length, 1, 'over AMQP the body alone names the event')
 })
 
 documents('are public and hold no data; a cached copy gets 304', async () => {
@@ -224,7 +225,7 @@ documents('are public and hold no data; a cached copy gets 304', async () => {
 
 documents('are readable as a page: every call, event and code, no script, under a strict policy', async () => {
   const { text, headers } = await getJson(`${gateway.url}/docs`)
-  for (const { route } of callsOf(openapi)) assert.ok(text.includes(`<code>${route}</code>`), route)
+  for (const { route } of listCalls(openapi)) assert.ok(text.includes(`<code>${route}</code>`), route)
   for (const name of Object.keys(openapi.components['x-events'])) assert.ok(text.includes(`id="event-${name}"`), name)
   for (const code of Object.keys(ERRORS)) assert.ok(text.includes(`<span id="${code}">`), code)
   assert.not.match(text, /<script|\son\w+=|style="|javascript:|undefined|\[object/i)

@@ -7,7 +7,7 @@ import { openSse } from '../support/clients/sse.ts'
 import { killAtExit } from '../support/harness/cleanup.ts'
 import { suite } from '../support/harness/suite.ts'
 import { freePort, tempDir } from '../support/harness/wait.ts'
-import { blocksOf, DOCUMENTS, isChinese } from '../support/repo/documents.ts'
+import { DOCUMENTS, isChinese, readBlocks } from '../support/repo/documents.ts'
 import { addRejected, forgetRejected } from '../support/servers/database.ts'
 import { type Gateway, ROOT, startGateway } from '../support/servers/gateway.ts'
 import { publish } from '../support/stages/rooms.ts'
@@ -45,7 +45,7 @@ const SHORT = ['README.md', 'docs/DEEPSOC.md']
 type Block = { readonly file: string; readonly script: string }
 
 const blocks: Block[] = RUN.flatMap((file) =>
-  blocksOf(file)
+  readBlocks(file)
     .filter(({ language }) => language === 'sh' || language === 'bash')
     .map(({ text }) => ({ file, script: text })),
 )
@@ -153,7 +153,7 @@ const patternOf = (text: string): RegExp =>
 test('match the output shown in the README', async () => {
   // No heartbeat comes between the events that are shown.
   const own = await startGateway({ env: { HEARTBEAT_SECONDS: '300' } })
-  const [welcome, stream] = blocksOf('README.md').filter(({ language }) => language === 'text')
+  const [welcome, stream] = readBlocks('README.md').filter(({ language }) => language === 'text')
   const said = welcome!.text.replaceAll('http://127.0.0.1:8080', own.url).replace('data/gateway.db', own.dbFile)
   assert.match(own.output(), patternOf(said))
   const reader = await openSse(`${own.url}/api/events/demo/stream`)

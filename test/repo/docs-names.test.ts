@@ -7,7 +7,7 @@ import { suite } from '../support/harness/suite.ts'
 import { tempDir } from '../support/harness/wait.ts'
 import { ROUTE_NAMES } from '../support/repo/api-documents.ts'
 import { COMMANDS } from '../support/repo/commands.ts'
-import { blocksOf, DOCUMENTS, isChinese, namesOf, readText } from '../support/repo/documents.ts'
+import { DOCUMENTS, isChinese, readBlocks, readCodeSpans, readText } from '../support/repo/documents.ts'
 import { ROOT } from '../support/servers/gateway.ts'
 
 const test = suite('names in the documents')
@@ -21,7 +21,7 @@ const FILES: readonly string[] = [
 ]
 
 /** Names in documents, each with its location. */
-const NAMES = DOCUMENTS.flatMap((document) => namesOf(document).map((name) => ({ document, name })))
+const NAMES = DOCUMENTS.flatMap((document) => readCodeSpans(document).map((name) => ({ document, name })))
 
 /** Returns whether a file or folder ends with this path, in which `*` matches a part of a name. */
 const isThere = (path: string): boolean => {
@@ -72,7 +72,7 @@ test('commands have the flags that they are shown with', () => {
 
 test('the README calls commands through npm, which runs them with the Node of package.json', () => {
   for (const document of ['README.md', 'README.zh.md']) {
-    const shell = blocksOf(document).filter(({ language }) => language === 'sh')
+    const shell = readBlocks(document).filter(({ language }) => language === 'sh')
     for (const { text } of shell) assert.not.match(text, /^\s*(node|npx|deepsoc-gateway) /m, document)
     assert.ok(shell.some(({ text }) => text.includes('npm start -- publish < messages.jsonl')))
   }
@@ -117,7 +117,7 @@ declare const scrollToBottom: () => void
 
 test('examples in TypeScript and JavaScript hold to the declarations of what they import', () => {
   const dir = tempDir('gateway-doc-types-')
-  const scripts = DOCUMENTS.flatMap(blocksOf).flatMap(({ file, language, text }) => {
+  const scripts = DOCUMENTS.flatMap(readBlocks).flatMap(({ file, language, text }) => {
     if (language === 'html') {
       return [...text.matchAll(/<script[^>]*>(.+?)<\/script>/gs)].map(([, code]) => ({ file, code: code! }))
     }
@@ -153,7 +153,7 @@ test('examples in TypeScript and JavaScript hold to the declarations of what the
 
 test('the Chinese documents contain no other commands than the English ones', () => {
   const linesOf = (file: string): string[] =>
-    blocksOf(file)
+    readBlocks(file)
       .filter(({ language }) => language === 'sh')
       .flatMap(({ text }) => text.split('\n'))
       .map((line) => line.replace(/\s+#.*$/, '').trim())

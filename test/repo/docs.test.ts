@@ -6,7 +6,7 @@ import { CONFIG_VARIABLES, DEEPSOC_SECRET } from '../../src/config/variables.ts'
 import { ERRORS } from '../../src/core/errors.ts'
 import { declaredMetrics } from '../support/clients/metrics.ts'
 import { suite } from '../support/harness/suite.ts'
-import { anchorsOf, DOCUMENTS, readText } from '../support/repo/documents.ts'
+import { DOCUMENTS, readAnchors, readText } from '../support/repo/documents.ts'
 import { ROOT } from '../support/servers/gateway.ts'
 
 const test = suite('docs')
@@ -74,7 +74,7 @@ test('links between the documents lead to a file, and to a heading of it', () =>
       const [path = '', anchor] = target!.split('#')
       const file = path === '' ? document : join(dirname(document), path)
       assert.ok(existsSync(join(ROOT, file)), `${document} → ${target}`)
-      if (anchor !== undefined) assert.ok(anchorsOf(file).has(anchor), `${document} → ${target}`)
+      if (anchor !== undefined) assert.ok(readAnchors(file).has(anchor), `${document} → ${target}`)
     }
   }
   assert.ok(seen > 80, `${seen} links`)

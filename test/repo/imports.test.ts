@@ -5,9 +5,9 @@ import * as assert from 'uvu/assert'
 import { suite } from '../support/harness/suite.ts'
 import {
   ambiguousNames,
-  arrowsOf,
   findCycle,
   forbiddenArrows,
+  parseImports,
   type Sources,
   withoutComments,
 } from '../support/repo/import-rules.ts'
@@ -105,7 +105,7 @@ const page = new URL('./page.html', import.meta.url)
 export const from = 'nowhere'
 `
   assert.equal(
-    arrowsOf('room/x.ts', text).map(({ to, kind }) => `${kind} ${to}`),
+    parseImports('room/x.ts', text).map(({ to, kind }) => `${kind} ${to}`),
     [
       'value room/side.ts',
       'value one',
@@ -135,7 +135,7 @@ const s = "/* no comment"
 import e from 'e'
 `
   assert.equal(
-    arrowsOf('x.ts', text).map(({ to }) => to),
+    parseImports('x.ts', text).map(({ to }) => to),
     ['d', 'e'],
   )
   assert.not.match(withoutComments(text), 'process.env')

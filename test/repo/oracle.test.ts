@@ -1,9 +1,9 @@
 // unit
 import * as assert from 'uvu/assert'
 import { suite } from '../support/harness/suite.ts'
-import { type Clause, type Outcome, violationsOf } from '../support/resilience/oracle.ts'
+import { type Clause, checkOutcome, type Outcome } from '../support/resilience/oracle.ts'
 import { FAULT_KINDS } from '../support/resilience/soak-faults.ts'
-import { type PlannedFault, planOf } from '../support/resilience/soak-plan.ts'
+import { createPlan, type PlannedFault } from '../support/resilience/soak-plan.ts'
 
 const oracle = suite('the oracle of the resilience tests')
 
@@ -29,10 +29,10 @@ const CLEAN: Outcome = {
 const [ALL, LATE] = CLEAN.readers as [Outcome['readers'][0], Outcome['readers'][0]]
 const rows = (...ids: number[]): Outcome['rows'] => CLEAN.rows.filter(({ db_id }) => ids.includes(db_id))
 const clauses = (changed: Partial<Outcome>): Clause[] => [
-  ...new Set(violationsOf({ ...CLEAN, ...changed }).map(({ clause }) => clause)),
+  ...new Set(checkOutcome({ ...CLEAN, ...changed }).map(({ clause }) => clause)),
 ]
 
-oracle('accepts a run in which everything arrived once', () => assert.equal(violationsOf(CLEAN), []))
+oracle('accepts a run in which everything arrived once', () => assert.equal(checkOutcome(CLEAN), []))
 
 const FAULTS: readonly [what: string, clause: Clause, changed: Partial<Outcome>][] = [
   ['a confirmed message without a row', 'lost', { rows: rows(1, 2), readers: [] }],
@@ -74,7 +74,7 @@ const firstFaults = (seed: number): PlannedFault[] =>
     (
       (faults) => () =>
         faults.next().value
-    )(planOf(seed, FAULT_KINDS).faults),
+    )(createPlan(seed, FAULT_KINDS).faults),
   )
 
 plan('is the same for the same seed, and another one for another', () => {
@@ -88,7 +88,7 @@ plan('has each kind of fault before any comes again', () => {
 })
 
 plan('has one worker for some seeds, and three for others', () => {
-  const workers = Array.from({ length: 20 }, (_, seed) => planOf(seed, FAULT_KINDS).workers)
+  const workers = Array.from({ length: 20 }, (_, seed) => createPlan(seed, FAULT_KINDS).workers)
   assert.equal([...new Set(workers)].sort(), [1, 3])
 })
 

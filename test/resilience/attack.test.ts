@@ -11,7 +11,7 @@ import { suite } from '../support/harness/suite.ts'
 import { runs } from '../support/harness/tier.ts'
 import { getJson, postJson, until } from '../support/harness/wait.ts'
 import { type Gateway, startGateway, tellsOfFault } from '../support/servers/gateway.ts'
-import { chat, eventUrl, parseMetrics, sampleOf } from '../support/stages/rooms.ts'
+import { chat, eventUrl, getSampleValue, parseMetrics } from '../support/stages/rooms.ts'
 
 const READERS = 100
 /** Minimum number of messages published during each attack. */
@@ -142,7 +142,7 @@ attack('endless bodies are rejected without being read', () =>
 attack('leaves no subscriber but ours and no fault in the log', async () => {
   const admin = bearer(await sign({ scope: 'admin' }))
   const { text } = await getJson(`${gateway.url}/metrics`, { headers: admin })
-  assert.is(sampleOf(parseMetrics(text), 'gateway_subscribers'), READERS)
+  assert.is(getSampleValue(parseMetrics(text), 'gateway_subscribers'), READERS)
   assert.equal(
     gateway.logs().filter(({ level }) => tellsOfFault(level)),
     [],

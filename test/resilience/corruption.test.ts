@@ -8,7 +8,7 @@ import { checkpoint, pageWith, zeroPages } from '../support/servers/damage.ts'
 import { countMessages } from '../support/servers/database.ts'
 import { type Gateway, startGateway } from '../support/servers/gateway.ts'
 import { type ControlledBroker, controlledBroker } from '../support/servers/rabbitmq.ts'
-import { messagesOf, messagesUrl, openStage, streamUrl, waitForMessages } from '../support/stages/stage.ts'
+import { listMessages, messagesUrl, openStage, streamUrl, waitForMessages } from '../support/stages/stage.ts'
 
 const COUNT = 20
 /** Messages of one event whose bodies lose a page each. */
@@ -76,7 +76,7 @@ const reportsSteadily = async (gateway: Gateway): Promise<void> => {
   assert.equal([...seen], [JSON.stringify(DAMAGE)])
 }
 
-const numbersOf = (stream: SseStream): number[] => messagesOf(stream).map(({ data }) => data.n)
+const numbersOf = (stream: SseStream): number[] => listMessages(stream).map(({ data }) => data.n)
 const upTo = (count: number): number[] => Array.from({ length: count }, (_, n) => n)
 
 /** Opens a stream that needs damaged rows, and checks what it gets. */
@@ -112,7 +112,7 @@ for (const workers of ['1', '3']) {
       assert.is((await getJson(messagesUrl(gateway, 'whole'))).body.data.length, COUNT)
       const late = await openSse(streamUrl(gateway, 'whole'))
       await late.next('caught_up')
-      assert.is(messagesOf(late).length, COUNT)
+      assert.is(listMessages(late).length, COUNT)
       for (const stream of [live, late]) await stream.next('heartbeat')
       const refused = await postJson(messagesUrl(gateway, 'whole'), { message_content: 'refused' })
       assert.equal([refused.status, refused.body.code], [503, 'database_corrupt'])

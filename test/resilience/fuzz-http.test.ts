@@ -8,7 +8,7 @@ import { limit } from '../support/harness/limits.ts'
 import { suite } from '../support/harness/suite.ts'
 import { runs } from '../support/harness/tier.ts'
 import { getJson, type Json } from '../support/harness/wait.ts'
-import { type Call, callsOf, targetOf } from '../support/repo/api-documents.ts'
+import { buildTarget, type Call, listCalls } from '../support/repo/api-documents.ts'
 import { type Gateway, startGateway, tellsOfFault } from '../support/servers/gateway.ts'
 
 /** Total number of requests: 100,000 in the full form. */
@@ -169,7 +169,7 @@ const described = (call: Call) => {
   const sent =
     schema === undefined ? fc.constant(null) : fromSchema(schema).map((value) => Buffer.from(JSON.stringify(value)))
   return fc.record({ values, sent }).map((made) => ({
-    ...targetOf(call, (parameter) => made.values[parameters.indexOf(parameter)]),
+    ...buildTarget(call, (parameter) => made.values[parameters.indexOf(parameter)]),
     call,
     sent: made.sent,
   }))
@@ -319,7 +319,7 @@ const check = (answer: string, shot: Shot): void => {
 
 const bombard = async (gateway: Gateway, tokens: readonly string[]): Promise<void> => {
   const port = Number(new URL(gateway.url).port)
-  const calls = callsOf((await getJson(`${gateway.url}/openapi.json`)).body)
+  const calls = listCalls((await getJson(`${gateway.url}/openapi.json`)).body)
   const shots = fc.array(shotOf(tokens, calls), { minLength: AT_ONCE, maxLength: AT_ONCE })
   const failures: string[] = []
   const { failed, seed } = await fc.check(

@@ -14,19 +14,19 @@ import { fastDir } from '../support/servers/fast-dir.ts'
 import { type Gateway, startGateway } from '../support/servers/gateway.ts'
 import {
   connect,
+  extractSchemaName,
   freshSchema,
   messagesIn,
   type Postgres,
   queryRows,
   runAs,
-  schemaOf,
   startPostgres,
   startStandby,
 } from '../support/servers/postgres.ts'
 import { type ControlledBroker, controlledBroker } from '../support/servers/rabbitmq.ts'
 import { mountTinyDisk, noTinyDisk } from '../support/servers/tiny-disk.ts'
-import { entryOf, store } from '../support/stages/entries.ts'
-import { brokerEnv, messagesOf, openStage, type Stage, waitForMessages } from '../support/stages/stage.ts'
+import { newEntry, store } from '../support/stages/entries.ts'
+import { brokerEnv, listMessages, openStage, type Stage, waitForMessages } from '../support/stages/stage.ts'
 import { openPostgres } from '../support/store/postgres-store.ts'
 import { openSqlite } from '../support/store/sqlite-store.ts'
 
@@ -118,7 +118,7 @@ const loseStandby = async (): Promise<void> => {
 test('a commit that did not wait for its standby is a failure, and whoever finds it stored waits as well', async () => {
   const url = freshSchema(postgres.url)
   const [one, other] = [await openPostgres(url), await openPostgres(url)]
-  const batch = [entryOf({ message_id: 'a' }), entryOf({ message_id: 'b' })]
+  const batch = [newEntry({ message_id: 'a' }), newEntry({ message_id: 'b' })]
   await loseStandby()
   try {
     for (const [end, expected] of [
@@ -226,7 +226,7 @@ test('a role without a connection left is named, nothing is acknowledged meanwhi
     await stage.gateway.ready()
     await assertComplete(stage, url, 'limited', 20)
     await waitForMessages(stream, 20)
-    assert.is(messagesOf(stream).length, 20)
+    assert.is(listMessages(stream).length, 20)
     stream.close()
   } finally {
     await stage.dispose()
@@ -261,7 +261,7 @@ onTinyDisk('a full disk of PostgreSQL stops acknowledging, is named, and loses n
     await stage.gateway.ready()
     await assertComplete(stage, url, 'full', 60)
     await waitForMessages(stream, 60)
-    assert.is(messagesOf(stream).length, 60)
+    assert.is(listMessages(stream).length, 60)
     assertFailedOnce(stage.gateway, 'database_full')
     stream.close()
   } finally {
@@ -286,7 +286,7 @@ const assertOldPrimaryUnused = async (stage: Stage, standby: Postgres, hosts: st
       await gateway.ready()
     }
     await stage.publish([JSON.stringify({ event_id: 'later' })])
-    const copy = `${standby.url}?schema=${schemaOf(hosts)}`
+    const copy = `${standby.url}?schema=${extractSchemaName(hosts)}`
     await until(async () => (await messagesIn(copy, 'later')).length === 1, { what: 'the message on the new primary' })
     await standby.kill9()
     const named = { component: 'store_write', code: 'database_old_timeline' }
@@ -316,7 +316,7 @@ test('a failover to a synchronous standby under load loses nothing acknowledged,
   const replication = () => queryRows<Json>(postgres.url, 'SELECT sync_state FROM pg_stat_replication')
   await until(async () => (await replication())[0]?.sync_state === 'sync', { what: 'a synchronous standby' })
   const url = freshSchema(postgres.url)
-  const copy = `${standby.url}?schema=${schemaOf(url)}`
+  const copy = `${standby.url}?schema=${extractSchemaName(url)}`
   const hosts = url.replace(/@([^/]+)/, `@$1,127.0.0.1:${standby.port}`)
   const stage = await open('failover', hosts)
   const agent = new PikaPublisher({ url: broker.url, exchange: stage.names.exchange, mandatory: true, retry: true })

@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import * as assert from 'uvu/assert'
 import { ensureDatabase, readSchema } from '../../src/store/sqlite/file.ts'
-import { childrenOf } from '../support/harness/processes.ts'
-import { isScript, PROGRAM, wordsOf } from '../support/harness/program.ts'
+import { listChildren } from '../support/harness/processes.ts'
+import { getCommandLine, isScript, PROGRAM } from '../support/harness/program.ts'
 import { suite } from '../support/harness/suite.ts'
 import { runs } from '../support/harness/tier.ts'
 import { tempDir, until } from '../support/harness/wait.ts'
@@ -24,7 +24,7 @@ const test = suite('a loss of power')
 
 const stop = async (gateway: Gateway): Promise<void> => {
   // The signal goes to the gateway, not to strace.
-  for (const pid of childrenOf(gateway.pid)) process.kill(pid, 'SIGTERM')
+  for (const pid of listChildren(gateway.pid)) process.kill(pid, 'SIGTERM')
   await until(() => !gateway.running, { what: 'the end of the gateway' })
 }
 
@@ -97,7 +97,7 @@ const cutPower = ({ dataDir, traces }: Recording): { moments: number; acknowledg
 }
 
 test('takes no message that was answered with 201, whatever part of the unsynced writes reaches the disk', async () => {
-  const { moments, acknowledged, lost } = cutPower(await record(wordsOf(PROGRAM), 2, MESSAGES))
+  const { moments, acknowledged, lost } = cutPower(await record(getCommandLine(PROGRAM), 2, MESSAGES))
   assert.is(acknowledged, 4 * MESSAGES, 'every answer was seen')
   assert.ok(moments > acknowledged, `${moments} moments`)
   assert.equal(lost, [])
@@ -105,7 +105,7 @@ test('takes no message that was answered with 201, whatever part of the unsynced
 
 test('takes answered messages if commits are not synced, so this test would see it', async () => {
   const preload = fileURLToPath(new URL('../support/store/normal-commits.ts', import.meta.url))
-  const [node, ...script] = wordsOf(isScript(PROGRAM) ? PROGRAM : 'src/cli.ts')
+  const [node, ...script] = getCommandLine(isScript(PROGRAM) ? PROGRAM : 'src/cli.ts')
   const recording = await record([node!, '--import', preload, ...script], 1, 3)
   assert.is.not(cutPower(recording).lost.length, 0)
 })

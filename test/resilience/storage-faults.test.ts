@@ -11,8 +11,8 @@ import { suite } from '../support/harness/suite.ts'
 import { runs } from '../support/harness/tier.ts'
 import { getJson, type Json, postJson, tempDir, until } from '../support/harness/wait.ts'
 import { faultCleared, faultNamed } from '../support/resilience/observe.ts'
-import { countMessages, holdWriteLock, integrityOf, messageRows } from '../support/servers/database.ts'
-import { type Gateway, RUN_WORKERS, startGateway, workersOf } from '../support/servers/gateway.ts'
+import { checkIntegrity, countMessages, holdWriteLock, messageRows } from '../support/servers/database.ts'
+import { type Gateway, listWorkerPids, RUN_WORKERS, startGateway } from '../support/servers/gateway.ts'
 import {
   type ControlledBroker,
   controlledBroker,
@@ -91,7 +91,7 @@ else {
       )
       await stream.waitFor(({ events }) => events.filter(({ event }) => event === 'new_message').length === 40)
       await until(async () => (await broker.queueDepth(names.queue)) === 0, { what: 'an empty queue' })
-      assert.is(integrityOf(gateway.dbFile), 'ok')
+      assert.is(checkIntegrity(gateway.dbFile), 'ok')
     } finally {
       await stage?.dispose()
       small.unmount()
@@ -271,7 +271,7 @@ for (const workers of ['1', '2']) {
       const fault = await storageFault(gateway, 'database_replaced')
       assert.match(fault.message, /-wal was removed\. All committed messages are saved in/)
       if (workers === '2') {
-        const [worker] = workersOf(gateway)
+        const [worker] = listWorkerPids(gateway)
         process.kill(worker!, 'SIGKILL')
         await gateway.waitForLog(({ msg }) => msg === 'worker not restarted: a file of the database was lost')
         await post(100)
@@ -283,7 +283,7 @@ for (const workers of ['1', '2']) {
       const rows = messageRows(gateway.dbFile)
       assert.equal(new Set(accepted), new Set(rows.map(({ message_id }) => message_id)))
       assert.is(new Set(rows.map(({ db_id }) => db_id)).size, rows.length)
-      assert.is(integrityOf(gateway.dbFile), 'ok')
+      assert.is(checkIntegrity(gateway.dbFile), 'ok')
     } finally {
       await gateway.dispose()
     }

@@ -3,11 +3,11 @@
 import * as assert from 'uvu/assert'
 import { suite } from '../../support/harness/suite.ts'
 import { type Json, until } from '../../support/harness/wait.ts'
-import { siteOf } from '../../support/stages/pages.ts'
+import { setUpSite } from '../../support/stages/pages.ts'
 import { chats, newRoom, publish } from '../../support/stages/rooms.ts'
 
 const web = suite('a browser that loses its gateway')
-const site = siteOf(web)
+const site = setUpSite(web)
 
 web('lets a plain EventSource resume by itself with Last-Event-ID', async () => {
   const event_id = newRoom()

@@ -11,7 +11,7 @@ import { bearer, guarded, sign } from '../../support/clients/tokens.ts'
 import { provision } from '../../support/harness/provision.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { freePort, type Json, postJson, tempDir, until } from '../../support/harness/wait.ts'
-import { blocksOf } from '../../support/repo/documents.ts'
+import { readBlocks } from '../../support/repo/documents.ts'
 import { type Gateway, ROOT, startGateway } from '../../support/servers/gateway.ts'
 import { type Follower, missingRuntime, PageServer, startFollower } from '../../support/stages/follower.ts'
 import { chats, eventUrl, newRoom } from '../../support/stages/rooms.ts'
@@ -139,7 +139,7 @@ for (const client of SSE_CLIENTS) {
   if (end !== undefined) check(`${name} ${fails!.replaceAll('`', '')}`, () => givesUp(client, end.at, end.code))
 }
 
-const [script] = blocksOf('docs/CLIENT.md').filter(({ language }) => language === 'python')
+const [script] = readBlocks('docs/CLIENT.md').filter(({ language }) => language === 'python')
 
 test('the Python function of docs/CLIENT.md gets every message once and in order', () =>
   follows({

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { type Declared, declaredMetrics, seriesOf } from '../../support/clients/metrics.ts'
+import { type Declared, declaredMetrics, listSeriesNames } from '../../support/clients/metrics.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { getJson, type Json, tempDir } from '../../support/harness/wait.ts'
 import { readText, readYaml } from '../../support/repo/documents.ts'
@@ -18,7 +18,7 @@ const PANELS: Json[] = DASHBOARD.panels.filter(({ type }: Json) => type !== 'row
 
 const METRICS = declaredMetrics()
 const SERIES = new Map<string, Declared>(
-  [...METRICS.values()].flatMap((metric) => seriesOf(metric).map((name) => [name, metric] as const)),
+  [...METRICS.values()].flatMap((metric) => listSeriesNames(metric).map((name) => [name, metric] as const)),
 )
 
 /** Prometheus adds these to everything that it scrapes. */

@@ -6,7 +6,7 @@ import { bearer, guarded, sign } from '../../support/clients/tokens.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { getJson, type Json, postJson, until } from '../../support/harness/wait.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
-import { isState, Pages, textOf } from '../../support/stages/pages.ts'
+import { getElementText, isState, Pages } from '../../support/stages/pages.ts'
 import { eventUrl, newRoom } from '../../support/stages/rooms.ts'
 
 let browser: Browser
@@ -45,11 +45,11 @@ test('a person writes under the name of the token, which cannot be changed', asy
   const event_id = newRoom()
   const page = await openAs(`/events/${event_id}`, { sub: 'analyst1', name: 'Ann Lee' })
   await page.fill('#text', 'hello')
-  assert.match(await textOf(page, '#author'), 'Ann Lee')
+  assert.match(await getElementText(page, '#author'), 'Ann Lee')
   assert.is(await page.locator('#name').count(), 0)
   await page.press('#text', 'Enter')
   await page.waitForSelector('.row')
-  assert.is(await textOf(page, '.row .role'), 'User')
+  assert.is(await getElementText(page, '.row .role'), 'User')
   assert.equal(
     (await stored(event_id)).map((m) => [m.message_from, m.user_nickname, m.published_by, m.message_content.text]),
     [['analyst1', 'Ann Lee', 'analyst1', 'hello']],
@@ -59,7 +59,7 @@ test('a person writes under the name of the token, which cannot be changed', asy
 test('a person whose token has no display name writes under its sub', async () => {
   const page = await openAs(`/events/${newRoom()}`, { sub: 'analyst1' })
   await page.waitForSelector('#post')
-  assert.match(await textOf(page, '#author'), 'analyst1')
+  assert.match(await getElementText(page, '#author'), 'analyst1')
 })
 
 test('a holder of a token without a scope for it gets no field to write', async () => {

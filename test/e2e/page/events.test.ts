@@ -5,11 +5,11 @@ import { bearer, guarded, sign } from '../../support/clients/tokens.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { freePort, postJson, until } from '../../support/harness/wait.ts'
 import { startGateway } from '../../support/servers/gateway.ts'
-import { isState, Pages, siteOf, textOf, textsOf } from '../../support/stages/pages.ts'
+import { getElementText, getElementTexts, isState, Pages, setUpSite } from '../../support/stages/pages.ts'
 import { chat, chats, eventUrl, newRoom, publish } from '../../support/stages/rooms.ts'
 
 const test = suite('the events page')
-const site = siteOf(test)
+const site = setUpSite(test)
 
 /** Returns the first rows: event, unread mark, count. */
 const top = (page: Page, rows: number): Promise<string[]> =>
@@ -37,8 +37,8 @@ const becomes = async (page: Page, rows: string[]): Promise<void> => {
 test('shows that there are none yet and how to create one, until the first message arrives', async () => {
   const page = await site.pages.open('/')
   await isState(page, 'live')
-  assert.match(await textOf(page, '#empty'), /No events yet.*deepsoc-gateway demo/s)
-  assert.is(await textOf(page, '#summary').then((text) => text.trim()), '0 events, 0 unread messages')
+  assert.match(await getElementText(page, '#empty'), /No events yet.*deepsoc-gateway demo/s)
+  assert.is(await getElementText(page, '#summary').then((text) => text.trim()), '0 events, 0 unread messages')
   assert.is(await page.locator('.event-heads').count(), 0)
   const first = newRoom('first')
   await publish(site.gateway, first, chat(1))
@@ -61,7 +61,7 @@ test('lists events by latest activity and counts their messages while it is open
   await becomes(page, [`${fresh} | new | 1 message`, `${a} | new | 1,502 messages`])
   await page.click('#events > li:first-child a')
   await page.waitForSelector('#messages, #box')
-  assert.is(await textOf(page, '#title'), fresh)
+  assert.is(await getElementText(page, '#title'), fresh)
 })
 
 test('marks messages that arrived since the last visit, in this tab and in the others', async () => {
@@ -87,11 +87,11 @@ test('marks messages that arrived since the last visit, in this tab and in the o
   await page.check('#only-unread')
   await page.click('#mark-all')
   await page.waitForSelector('#empty')
-  assert.match(await textOf(page, '#summary'), '0 unread messages')
+  assert.match(await getElementText(page, '#summary'), '0 unread messages')
   await publish(site.gateway, event, chat(1))
   await becomes(page, [`${event} | 1 | 6 messages`])
   assert.is(await page.locator('#events > li').count(), 1)
-  assert.is((await textsOf(page, '#events .unread .unseen')).join(), '1 unread')
+  assert.is((await getElementTexts(page, '#events .unread .unseen')).join(), '1 unread')
 })
 
 test('marks the newest events as read if more are loaded than the browser keeps marks of', async () => {
@@ -135,16 +135,16 @@ test.full('finds events by a part of their id, opens the only one, or one that i
   await until(async () => (await page.locator('#events > li').count()) === 1, { what: 'one event' })
   await page.press('#search', 'Enter')
   await page.waitForSelector('#title')
-  assert.is(await textOf(page, '#title'), one)
+  assert.is(await getElementText(page, '#title'), one)
   await page.goBack()
   const unknown = 'never/seen #1'
   await page.fill('#search', unknown)
   await page.waitForSelector('#empty')
-  assert.match(await textOf(page, '#empty'), /None of the \d+ loaded events matches/)
-  assert.is((await textOf(page, '#open')).trim(), `Open event “${unknown}”`)
+  assert.match(await getElementText(page, '#empty'), /None of the \d+ loaded events matches/)
+  assert.is((await getElementText(page, '#open')).trim(), `Open event “${unknown}”`)
   await page.click('#open')
   await page.waitForSelector('#title')
-  assert.is(await textOf(page, '#title'), unknown)
+  assert.is(await getElementText(page, '#title'), unknown)
   assert.is(new URL(page.url()).pathname, `/events/${encodeURIComponent(unknown)}`)
 })
 
@@ -156,11 +156,11 @@ test('finds messages of all events by their text, opens one in its room, marked,
   await isState(page, 'live')
   await page.fill('#search', '203.0.113.77')
   await page.waitForSelector('#hits-status:has-text("2 messages, newest first")')
-  assert.equal(await textsOf(page, '.hit-event'), [two, one])
-  assert.equal(await textsOf(page, '.hit mark'), ['203.0.113.77', '203.0.113.77'])
+  assert.equal(await getElementTexts(page, '.hit-event'), [two, one])
+  assert.equal(await getElementTexts(page, '.hit mark'), ['203.0.113.77', '203.0.113.77'])
   await page.fill('#search', '攻击')
   await page.waitForSelector('#hits-status:has-text("1 message, newest first")')
-  assert.match(await textOf(page, '.hit-text'), /^<b>攻击<\/b> from 203\.0\.113\.77⟨U\+202E⟩/)
+  assert.match(await getElementText(page, '.hit-text'), /^<b>攻击<\/b> from 203\.0\.113\.77⟨U\+202E⟩/)
   await page.click('.hit a')
   await page.waitForSelector(`.row[data-id="${first}"][data-selected="true"]`)
   assert.is(new URL(page.url()).pathname, `/events/${one}`)
@@ -201,7 +201,7 @@ test.full('shows hostile ids as text, with invisible characters made visible', a
   for (const [index, id] of hostile.entries()) {
     await page.click(`#events > li:nth-child(${hostile.length - index}) a`)
     await page.waitForSelector('#title')
-    assert.is(await textOf(page, '#title'), id.replace('\u202e', '⟨U+202E⟩'))
+    assert.is(await getElementText(page, '#title'), id.replace('\u202e', '⟨U+202E⟩'))
     await page.goBack()
     await isState(page, 'live')
   }
@@ -213,7 +213,7 @@ test('shows the state of the gateway on every page: what fails, that it is unrea
   try {
     const page = await own.open('/')
     await page.waitForSelector('#gateway[data-is="faulty"]')
-    assert.match(await textOf(page, '#gateway'), /Gateway: Not ready.*consumer: broker_unreachable/s)
+    assert.match(await getElementText(page, '#gateway'), /Gateway: Not ready.*consumer: broker_unreachable/s)
     await page.click('#gateway')
     await page.waitForSelector('.fault')
     assert.is(new URL(page.url()).pathname, '/health')
@@ -237,7 +237,7 @@ test('shows the state of the gateway on every page: what fails, that it is unrea
   }
   await page.route('**/readyz', (route) => route.abort('connectionrefused'))
   await after('gone')
-  assert.match(await textOf(page, '#gateway'), 'Unreachable')
+  assert.match(await getElementText(page, '#gateway'), 'Unreachable')
   await page.unroute('**/readyz')
   await after('ready')
   // It hangs: the connection is there, and no answer comes.
@@ -253,14 +253,14 @@ test('shows that the gateway is an edge, of which core, and how far it is behind
   await page.route('**/readyz', (route) => route.fulfill(answer(data)))
   await page.waitForSelector('#gateway[data-is="behind"]')
   const text = 'Edge of core.example:8080 · cut off from its core · 1 message behind · 34 s behind'
-  assert.is(await textOf(page, '#edge'), text)
+  assert.is(await getElementText(page, '#edge'), text)
   assert.is(await page.getAttribute('#gateway', 'title'), text)
   await page.click('#language')
   const chinese = 'core.example:8080 的边缘网关 · 与核心网关断开 · 落后 1 条消息 · 落后 34 秒'
-  await until(async () => (await textOf(page, '#edge')) === chinese)
+  await until(async () => (await getElementText(page, '#edge')) === chinese)
   data = { ready: true, mode: 'edge', upstream: { ...upstream, state: 'live', lag_messages: 0, lag_seconds: 0 } }
   await page.waitForSelector('#gateway[data-is="ready"]')
-  assert.is(await textOf(page, '#edge'), 'core.example:8080 的边缘网关 · 已是最新')
+  assert.is(await getElementText(page, '#edge'), 'core.example:8080 的边缘网关 · 已是最新')
 })
 
 test('asks for a token if one is needed, explains why a wrong one is refused, and discards it on sign-out', async () => {
@@ -278,7 +278,9 @@ test('asks for a token if one is needed, explains why a wrong one is refused, an
     assert.is(await page.locator('#events, #summary').count(), 0)
     await page.fill('#token', await sign({ events: '*' }, { key: Buffer.from('x'.repeat(64)) }))
     await page.press('#token', 'Enter')
-    await until(async () => /^401 token_/.test(await textOf(page, '.sign-in .problem')), { what: 'the refusal' })
+    await until(async () => /^401 token_/.test(await getElementText(page, '.sign-in .problem')), {
+      what: 'the refusal',
+    })
     assert.is(await page.locator('#events').count(), 0)
     // As copied from a header, with a line break of the terminal.
     const token = await sign({ events: ['mine'] })
@@ -323,18 +325,18 @@ test.full('loads the newest of many, older ones on demand, and counts a reactiva
   await isState(page, 'live')
   const rows = page.locator('#events > li')
   await until(async () => (await rows.count()) === 200, { what: 'the first 200' })
-  assert.match(await textOf(page, '#summary'), /^\s*200 newest events/)
+  assert.match(await getElementText(page, '#summary'), /^\s*200 newest events/)
   await publish(site.gateway, old!, chat(1))
   await becomes(page, [`${old} | new | 8 messages`, 'many-459 | new | 1 message'])
   await page.fill('#search', 'many-0')
   await page.waitForSelector('.more-events')
-  assert.match(await textOf(page, '.more-events'), 'Older events are not loaded and not searched.')
+  assert.match(await getElementText(page, '.more-events'), 'Older events are not loaded and not searched.')
   await page.fill('#search', '')
   await page.click('#more')
   await until(async () => (await rows.count()) === 401, { what: 'older ones' })
   await page.click('#more')
   await until(async () => (await page.locator('#more').count()) === 0, { what: 'the end' })
-  const names = await textsOf(page, '#events > li a')
+  const names = await getElementTexts(page, '#events > li a')
   assert.is(new Set(names).size, names.length)
   assert.equal(names.slice(0, 460), [old, ...rest.reverse()])
   assert.is(await page.locator('.more-events').count(), 0)
@@ -346,7 +348,7 @@ test.full('shows an error if the list cannot be loaded, and continues when it ca
     history.pushState(null, '', '/no/such/page')
     dispatchEvent(new PopStateEvent('popstate'))
   })
-  assert.is(await textOf(page, 'h1'), 'Page not found')
+  assert.is(await getElementText(page, 'h1'), 'Page not found')
   const held: Route[] = []
   let way: 'fail' | 'hold' | 'pass' = 'fail'
   await page.route('**/api/events?*', (route) => {
@@ -361,7 +363,10 @@ test.full('shows an error if the list cannot be loaded, and continues when it ca
   page.on('request', (request) => void (request.url().includes('/api/stream?') && streams++))
   await page.click('main a')
   await page.waitForSelector('#problem')
-  assert.match(await textOf(page, '#problem'), 'The list could not be loaded: 503 storage_unavailable · disk · look')
+  assert.match(
+    await getElementText(page, '#problem'),
+    'The list could not be loaded: 503 storage_unavailable · disk · look',
+  )
   way = 'hold'
   await until(() => held.length === 1, { what: 'the retry of its own' })
   await page.click('#problem button')

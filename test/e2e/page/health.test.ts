@@ -12,7 +12,7 @@ import { addRejected, clearRejected, type NewRejected, rejectedRows } from '../.
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
 import { type Line, startProxy } from '../../support/servers/proxy.ts'
 import { type SharedBroker, sharedBroker } from '../../support/servers/rabbitmq.ts'
-import { Pages, textOf, textsOf } from '../../support/stages/pages.ts'
+import { getElementText, getElementTexts, Pages } from '../../support/stages/pages.ts'
 import { newRoom } from '../../support/stages/rooms.ts'
 import { openStage, type Stage, streamUrl, waitForMessages } from '../../support/stages/stage.ts'
 
@@ -71,7 +71,7 @@ const soon = (page: Page, selector: string): Promise<unknown> =>
     { what: selector, everyMs: 250 },
   )
 
-const figure = (page: Page, name: string): Promise<string> => textOf(page, `[data-figure="${name}"] .figure`)
+const figure = (page: Page, name: string): Promise<string> => getElementText(page, `[data-figure="${name}"] .figure`)
 
 test('shows that everything works, with metrics, and plots the samples', async () => {
   const room = newRoom()
@@ -79,9 +79,11 @@ test('shows that everything works, with metrics, and plots the samples', async (
   await stage.publish(Array.from({ length: 50 }, (_, n) => good(room, `m${n}`)))
   const page = await pages.open('/health')
   await isState(page, 'ready')
-  assert.is(await textOf(page, '.state [role="status"]'), 'All components work')
+  assert.is(await getElementText(page, '.state [role="status"]'), 'All components work')
   await until(async () => (await figure(page, 'readers')) === '1')
-  await until(async () => (await textOf(page, '[data-figure="ingest"]')).includes('50 stored'), { what: '50 stored' })
+  await until(async () => (await getElementText(page, '[data-figure="ingest"]')).includes('50 stored'), {
+    what: '50 stored',
+  })
   // A rate is shown for as long as messages arrive.
   let published = 50
   const hasRate = async (): Promise<boolean> => {
@@ -125,13 +127,13 @@ test('shows the hosts of a cluster, and what to do about a failed check, in both
   })
   await page.goto(`${gateway.url}/health`)
   await page.waitForSelector('.cluster [data-check="standby"][data-level="failed"]')
-  const shown = await textOf(page, '.cluster')
+  const shown = await getElementText(page, '.cluster')
   assert.match(shown, /Not safe[\s\S]*No synchronous standby streams\.[\s\S]*What to do: Start the standby\./)
-  assert.match(await textOf(page, '[data-gateway="a:80"]'), /this one\s*ready\s*active[\s\S]*30 days/)
-  assert.match(await textOf(page, '[data-gateway="b:80"]'), /gone\s*none/)
+  assert.match(await getElementText(page, '[data-gateway="a:80"]'), /this one\s*ready\s*active[\s\S]*30 days/)
+  assert.match(await getElementText(page, '[data-gateway="b:80"]'), /gone\s*none/)
   await page.click('#language')
   assert.match(
-    await textOf(page, '.cluster'),
+    await getElementText(page, '.cluster'),
     /不安全[\s\S]*没有同步备库在接收数据；synchronous_standby_names 为 db2。[\s\S]*请启动备库/,
   )
   assert.equal(await violations(page), [])
@@ -147,8 +149,8 @@ test('shows a fault while it lasts: the broker is unreachable, and then reachabl
   await until(async () => /broker_unreachable[\s\S]*RABBITMQ_URL[\s\S]*since/.test((await fault.textContent()) ?? ''), {
     what: 'what fails, what to do, since when',
   })
-  assert.match(await textOf(page, '.state [role="status"]'), /Not ready\. .*consumer: broker_/)
-  await until(async () => (await textOf(page, '[data-figure="queue"]')).includes('not connected to the broker'))
+  assert.match(await getElementText(page, '.state [role="status"]'), /Not ready\. .*consumer: broker_/)
+  await until(async () => (await getElementText(page, '[data-figure="queue"]')).includes('not connected to the broker'))
   await page.click('#language')
   assert.match((await fault.textContent()) ?? '', '请检查 RABBITMQ_URL')
   line = await startProxy(Number(new URL(broker.url).port), line.port)
@@ -162,7 +164,7 @@ test.full('a gateway that does not respond is shown as unreachable, with its las
   gateway.freeze()
   try {
     await soon(page, '.state[data-is="gone"]')
-    assert.match(await textOf(page, '.state'), /does not respond[\s\S]*The data below is from \d\d:\d\d:\d\d/)
+    assert.match(await getElementText(page, '.state'), /does not respond[\s\S]*The data below is from \d\d:\d\d:\d\d/)
     assert.ok((await figure(page, 'readers')) !== '')
   } finally {
     gateway.thaw()
@@ -183,12 +185,12 @@ test('a message is replayed by its button and reaches the subscribers of its eve
   await page.click(`${row(fine)} .replay`)
   const [message] = await waitForMessages(stream, 1)
   await until(async () =>
-    (await textOf(page, '.results')).includes(`stored as message ${message!.id} of event ${room}`),
+    (await getElementText(page, '.results')).includes(`stored as message ${message!.id} of event ${room}`),
   )
   assert.is(await page.getAttribute('.results a', 'href'), `/events/${room}`)
   assert.is(await page.locator(row(fine)).count(), 0)
   await page.click(`${row(bad)} .replay`)
-  await until(async () => (await textOf(page, '.results')).includes('is still invalid: invalid_json'))
+  await until(async () => (await getElementText(page, '.results')).includes('is still invalid: invalid_json'))
   assert.is(await page.locator(row(bad)).count(), 1)
   stream.close()
 })
@@ -208,7 +210,7 @@ test.full('many are replayed at once, by reason, with a correct total', async ()
   await page.waitForFunction(() => document.querySelectorAll('.rejected').length === 40)
   await page.click('.replay-all')
   const sum = '270 stored, 0 already stored, 30 still invalid, 0 gone.'
-  await until(async () => (await textOf(page, '.results')).includes(sum), { what: sum })
+  await until(async () => (await getElementText(page, '.results')).includes(sum), { what: sum })
   assert.is(rejectedRows(gateway.dbFile).length, 31)
   await page.waitForSelector('.chip[data-reason="invalid_json"]')
 })
@@ -239,7 +241,7 @@ test('shows no rows of another reason before those of the chosen one are loaded'
   await choose(page, 'invalid_utf8')
   await hasRows(page, 'invalid_utf8', 20)
   await choose(page, 'invalid_json')
-  assert.equal(await textsOf(page, '.rejected, .quarantine .more'), [])
+  assert.equal(await getElementTexts(page, '.rejected, .quarantine .more'), [])
   await until(() => held.length === 1, { what: 'the request for the other rows' })
   await held.pop()!.continue()
   await hasRows(page, 'invalid_json', 5)
@@ -269,8 +271,8 @@ test('rows that could not be loaded are loaded on request', async () => {
   await page.route(/rejected\?.*invalid_json/, (route) => route.fulfill({ status: 503, json }), { times: 1 })
   await choose(page, 'invalid_json')
   await page.waitForSelector('.quarantine .problem:has-text("storage_unavailable")')
-  assert.equal(await textsOf(page, '.rejected'), [])
-  assert.equal(await textsOf(page, '.quarantine .problem button'), ['Retry'])
+  assert.equal(await getElementTexts(page, '.rejected'), [])
+  assert.equal(await getElementTexts(page, '.quarantine .problem button'), ['Retry'])
   await page.click('.quarantine .problem button')
   await hasRows(page, 'invalid_json', 2)
   assert.is(await page.locator('.quarantine .problem').count(), 0)
@@ -310,7 +312,7 @@ test('nothing is deleted by accident: a dialog asks, Escape and Enter keep the r
   await page.waitForSelector('dialog[open]')
   await page.keyboard.press('Tab')
   await page.keyboard.press('Enter')
-  await until(async () => (await textOf(page, '.results')).includes(`Row ${third} was deleted.`))
+  await until(async () => (await getElementText(page, '.results')).includes(`Row ${third} was deleted.`))
   assert.equal(
     rejectedRows(gateway.dbFile).map(({ rejected_id }) => rejected_id),
     [first, second],
@@ -340,14 +342,17 @@ test.full('hostile text in every field of the quarantine is text, with invisible
   const page = await pages.open('/health')
   await page.click(`${row(text)} [aria-expanded]`)
   await page.waitForSelector(`${row(text)} pre.body`)
-  const shown = await textOf(page, row(text))
+  const shown = await getElementText(page, row(text))
   assert.is(shown.split('<script>alert(2)</script>⟨U+202E⟩gpj.exe⟨U+001B⟩[2J⟨U+0000⟩').length - 1, 6, shown)
   for (const unseen of ['\u202e', '\u001b', '\u0000']) assert.not.ok(shown.includes(unseen), shown)
   assert.is(shown.split('12302548181076029').length - 1, 2, 'digit for digit')
   assert.match(shown, '__proto__')
   await page.click(`${row(binary)} [aria-expanded]`)
   await page.waitForSelector(`${row(binary)} pre.body`)
-  assert.is(await textOf(page, `${row(binary)} pre.body`), '<svg onload=alert(3)>\\xe2\\x80\\xae\\xff\\xfe\\x00')
+  assert.is(
+    await getElementText(page, `${row(binary)} pre.body`),
+    '<svg onload=alert(3)>\\xe2\\x80\\xae\\xff\\xfe\\x00',
+  )
   await page.click('#language')
   assert.is(await page.locator('main img, main script, main svg:not(.icon)').count(), 0)
 })
@@ -361,7 +366,7 @@ test.full('headers and body of a message are shown with every digit and characte
   for (const [n, id] of ids.entries()) {
     await page.click(`${row(id)} [aria-expanded]`)
     await page.waitForSelector(`${row(id)} pre.body`)
-    assert.equal(await textsOf(page, `${row(id)} pre`), [printed, [body, raw][n]])
+    assert.equal(await getElementTexts(page, `${row(id)} pre`), [printed, [body, raw][n]])
   }
 })
 
@@ -380,8 +385,8 @@ test('a token without the scope admin is refused with an explanation and no furt
     page.on('request', (request) => void (/\/api\/(health|rejected)/.test(request.url()) && asked++))
     await use(await sign({ events: '*', scope: 'publish' }))
     await page.waitForSelector('.refused')
-    assert.match(await textOf(page, '.refused'), 'scope admin')
-    assert.equal(await textsOf(page, '.rejected, .figure'), [])
+    assert.match(await getElementText(page, '.refused'), 'scope admin')
+    assert.equal(await getElementTexts(page, '.rejected, .figure'), [])
     assert.is(asked, 1)
     assert.equal(await violations(page), [])
     await page.click('.refused .primary')

@@ -10,7 +10,7 @@ import { FULL } from '../../support/harness/tier.ts'
 import { getJson, until } from '../../support/harness/wait.ts'
 import { addRejected, setTimes } from '../../support/servers/database.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
-import { isState, Pages, textOf } from '../../support/stages/pages.ts'
+import { getElementText, isState, Pages } from '../../support/stages/pages.ts'
 import { chat, chats, newRoom, publish } from '../../support/stages/rooms.ts'
 import { FIXTURE } from '../../support/stages/stage.ts'
 
@@ -405,11 +405,11 @@ test('theme and language are the system’s until they are chosen, and then stay
   const light = await paper()
   assert.is.not(light, dark)
   await page.click('#language')
-  assert.is(await textOf(page, 'h1'), 'Events')
+  assert.is(await getElementText(page, 'h1'), 'Events')
   await page.reload()
   await isState(page, 'live')
   assert.is(await paper(), light)
-  assert.is(await textOf(page, 'h1'), 'Events')
+  assert.is(await getElementText(page, 'h1'), 'Events')
   const ink = () => page.evaluate(() => getComputedStyle(document.body).color)
   const lightInk = await ink()
   await page.click('#theme')
@@ -441,7 +441,7 @@ test.full('the page works in a browser without storage', async () => {
   await page.click('#theme')
   await page.click(`#events a[href$="${event}"]`)
   await isState(page, 'live')
-  assert.is(await textOf(page, '#title'), event)
+  assert.is(await getElementText(page, '#title'), event)
 })
 
 test.run()

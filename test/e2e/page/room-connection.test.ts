@@ -11,7 +11,7 @@ import { addMessages } from '../../support/servers/database.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
 import { startProxy } from '../../support/servers/proxy.ts'
 import { Tab } from '../../support/stages/client-pages.ts'
-import { isState, Pages, textOf } from '../../support/stages/pages.ts'
+import { getElementText, isState, Pages } from '../../support/stages/pages.ts'
 import { holds, row, watchLine } from '../../support/stages/room-page.ts'
 import { chat, chats, eventUrl, metric, newRoom, publish, restIds } from '../../support/stages/rooms.ts'
 
@@ -55,12 +55,12 @@ const openRoom = async (event_id: string, options = {}): Promise<Page> => {
 
 /** Returns a value in the opened connection panel. */
 const fact = (page: Page, name: string): Promise<string> =>
-  textOf(page, `#state .facts > div:has(dt:text-is("${name}")) dd`)
+  getElementText(page, `#state .facts > div:has(dt:text-is("${name}")) dd`)
 
 const says = (page: Page, selector: string, text: string | RegExp): Promise<unknown> =>
   until(
     async () => {
-      const shown = await textOf(page, selector)
+      const shown = await getElementText(page, selector)
       return typeof text === 'string' ? shown.includes(text) : text.test(shown)
     },
     { what: `${text} in ${selector}` },
@@ -154,8 +154,8 @@ test.full('shows the connection state, the cursor it resumed from, and the time 
     assert.is(await fact(page, 'State'), 'Live ')
     assert.is(await fact(page, 'Last message'), `#${ids[2]}`)
     assert.is(await fact(page, 'Connection of'), 'this tab, shared with others')
-    const beat = await textOf(page, '#heartbeat')
-    await until(async () => (await textOf(page, '#heartbeat')) !== beat, { what: 'the next heartbeat' })
+    const beat = await getElementText(page, '#heartbeat')
+    await until(async () => (await getElementText(page, '#heartbeat')) !== beat, { what: 'the next heartbeat' })
     ids.push(...(await publish(gateway, event_id, chats(2))))
     await says(page, '#count', '5 messages')
     // A retry can replace the text before it is read.
@@ -175,8 +175,8 @@ test.full('shows the connection state, the cursor it resumed from, and the time 
     await holds(page, ids)
     const wrong = await pages.room('x'.repeat(256))
     await isState(wrong, 'closed')
-    assert.is(await textOf(wrong, '#state summary'), 'Closed ')
-    assert.match(await textOf(wrong, '#refused'), /400 event_id/)
+    assert.is(await getElementText(wrong, '#state summary'), 'Closed ')
+    assert.match(await getElementText(wrong, '#refused'), /400 event_id/)
   } finally {
     await proxy.close()
   }
@@ -372,7 +372,7 @@ test('restarts, and shows so, when the database was replaced', async () => {
   )
   await isState(page, 'live')
   await holds(page, ids)
-  assert.match(await textOf(page, `${row(ids.at(-1))} .body`), 'message 120')
+  assert.match(await getElementText(page, `${row(ids.at(-1))} .body`), 'message 120')
   await page.click('#state summary')
   assert.match(await fact(page, 'Last reset'), /^the database was replaced, at \d\d:\d\d:\d\d$/)
 })
@@ -398,7 +398,7 @@ test('asks for a token, shows when it has expired, and continues with the next o
   // Of a room that this token does not open, this is said once.
   await give(await sign({ events: ['another'], scope: 'chat', exp: now() + 600 }))
   await page.waitForSelector('#refused:has-text("403")')
-  assert.is(await textOf(page, '#state summary'), 'Closed ')
+  assert.is(await getElementText(page, '#state summary'), 'Closed ')
   assert.is(await page.locator('#closed, #empty, #post').count(), 0)
   await page.click('#sign-in')
   await give(await sign({ events: [event_id], exp: now() + lifeOf(from) }))
@@ -426,7 +426,7 @@ test.full('continues automatically if the cookie was renewed before the expiry, 
       .db_id
   const ids = [await write()]
   const page = await closedPages.open('/livez')
-  const texts = async (): Promise<string> => textOf(page, '#state summary')
+  const texts = async (): Promise<string> => getElementText(page, '#state summary')
   const from = performance.now()
   await cookieFor(page.context(), await token(600))
   await page.goto(`${closed.url}/events/${event_id}`)

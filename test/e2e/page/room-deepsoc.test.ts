@@ -3,12 +3,12 @@ import type { Page } from 'playwright-core'
 import * as assert from 'uvu/assert'
 import { suite } from '../../support/harness/suite.ts'
 import { type Json, until } from '../../support/harness/wait.ts'
-import { isState, siteOf, textOf } from '../../support/stages/pages.ts'
+import { getElementText, isState, setUpSite } from '../../support/stages/pages.ts'
 import { row, sees } from '../../support/stages/room-page.ts'
 import { newRoom, publish } from '../../support/stages/rooms.ts'
 
 const test = suite('what DeepSOC’s users know on the pages of the gateway')
-const site = siteOf(test)
+const site = setUpSite(test)
 
 const agent = (message_type: string, data: Json, fields: Json = {}): Json => ({
   message_from: '_captain',
@@ -19,7 +19,7 @@ const agent = (message_type: string, data: Json, fields: Json = {}): Json => ({
 })
 
 const textIs = (page: Page, selector: string, text: string): Promise<unknown> =>
-  until(async () => (await page.locator(selector).count()) > 0 && (await textOf(page, selector)) === text, {
+  until(async () => (await page.locator(selector).count()) > 0 && (await getElementText(page, selector)) === text, {
     what: `${selector} "${text}"`,
   })
 
@@ -29,7 +29,7 @@ test('an event is shown by its name, severity and status, and its id second', as
   const page = await site.pages.room(event_id)
   await isState(page, 'live')
   await textIs(page, '#title', 'SSH爆破')
-  assert.is(await textOf(page, '#event-id'), event_id)
+  assert.is(await getElementText(page, '#event-id'), event_id)
   const facts = { event_name: 'SSH爆破 2', event_status: 'summarized', severity: 'high', event_summary: 'sum' }
   await publish(site.gateway, event_id, [agent('event_summary_generated', facts, { message_from: '_expert' })])
   await textIs(page, '#title', 'SSH爆破 2')
@@ -45,8 +45,8 @@ test('the list of events has the names of stored events, and is searched by them
   await isState(page, 'live')
   const link = `#events a[href$="${event_id}"]`
   await textIs(page, `${link} .event-name`, '挖矿木马')
-  assert.is(await textOf(page, `${link} .event-id`), event_id)
-  assert.is(await textOf(page, `${link} .status`), 'pending')
+  assert.is(await getElementText(page, `${link} .event-id`), event_id)
+  assert.is(await getElementText(page, `${link} .status`), 'pending')
   await page.fill('#search', '挖矿')
   await until(async () => (await page.locator('#events > li').count()) === 1, { what: 'one event' })
   assert.is(await page.locator(link).count(), 1)
@@ -69,13 +69,13 @@ test('a user is shown by the nickname, a response by its answer, and a message w
   const page = await site.pages.room(event_id)
   await isState(page, 'live')
   await sees(page, delayed)
-  assert.is(await textOf(page, `${row(written)} .from`), '小王')
+  assert.is(await getElementText(page, `${row(written)} .from`), '小王')
   assert.is(await page.getAttribute(`${row(written)} .from`, 'title'), id)
   assert.is(await page.locator(`${row(written)} .receipt`).count(), 0)
-  assert.is(await textOf(page, `${row(roger)} .type`), 'roger')
-  assert.match(await textOf(page, `${row(roger)} .body`), /^Roger\s*收到$/)
+  assert.is(await getElementText(page, `${row(roger)} .type`), 'roger')
+  assert.match(await getElementText(page, `${row(roger)} .body`), /^Roger\s*收到$/)
   assert.is(await page.getAttribute(`${row(delayed)} time`, 'datetime'), '2025-07-07T04:27:28.000Z')
-  assert.match(await textOf(page, `${row(delayed)} .receipt`), /^received /)
+  assert.match(await getElementText(page, `${row(delayed)} .receipt`), /^received /)
 })
 
 test.run()

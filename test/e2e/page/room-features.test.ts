@@ -5,7 +5,7 @@ import * as assert from 'uvu/assert'
 import { suite } from '../../support/harness/suite.ts'
 import { getJson, type Json, until } from '../../support/harness/wait.ts'
 import { addMessages, type NewMessageRow } from '../../support/servers/database.ts'
-import { isState, siteOf, textOf, textsOf } from '../../support/stages/pages.ts'
+import { getElementText, getElementTexts, isState, setUpSite } from '../../support/stages/pages.ts'
 import { below, exportAs, isWhole, readThrough, row, seenIds, sees } from '../../support/stages/room-page.ts'
 import { chat, chats, eventUrl, newRoom, publish, restIds } from '../../support/stages/rooms.ts'
 
@@ -19,7 +19,7 @@ const BEGIN = new Date(2026, 10, 2, 12).getTime()
 let long: number[]
 
 const test = suite('war room features')
-const site = siteOf(test)
+const site = setUpSite(test)
 
 /** A thousand messages per round, one of them an error, at 500 per minute. */
 function* longEvent(): Generator<NewMessageRow> {
@@ -86,7 +86,7 @@ test('filters by role and type together, counts matches, and applies the filter 
   const { page, ids, event_id } = await mixed()
   await choose(page, '#roles', 'Captain')
   await shows(page, [ids[0], ids[2]])
-  assert.is(await textOf(page, '#found'), '2 of 5 loaded messages')
+  assert.is(await getElementText(page, '#found'), '2 of 5 loaded messages')
   await choose(page, '#roles', 'Manager')
   await shows(page, [ids[0], ids[1], ids[2], ids[4]])
   await choose(page, '#types', 'action not created')
@@ -134,7 +134,7 @@ test('searches the whole text of messages, ignoring case, and shows a match in a
 test('marks matches, steps through them with their number, and leaves one in view when the search is cleared', async () => {
   const page = await openLong()
   await page.waitForSelector('#history[data-is="resting"]')
-  assert.match(await textOf(page, '#windowed'), 'With more than 500 messages')
+  assert.match(await getElementText(page, '#windowed'), 'With more than 500 messages')
   await page.fill('#search', 'ERROR_internal')
   await page.waitForSelector('#found:text-is("6 of 6,120 loaded messages")')
   const hits = [3_500, 4_500, 5_500, 6_500, 7_500, 8_500].map((n) => long[n]!)
@@ -205,7 +205,10 @@ test('has filter, search and period in the address, for a reload, a colleague, a
   await isState(page, 'live')
   await shows(page, [ids[4]])
   assert.is(await page.inputValue('.period input >> nth=0'), '2026-01-01T10:00')
-  assert.equal(await textsOf(page, '#rail [aria-pressed="true"] .choice-label'), ['Manager', 'action not created'])
+  assert.equal(await getElementTexts(page, '#rail [aria-pressed="true"] .choice-label'), [
+    'Manager',
+    'action not created',
+  ])
   const other = await site.pages.open(new URL(page.url()).pathname + new URL(page.url()).search)
   await isState(other, 'live')
   await shows(other, [ids[4]])
@@ -299,7 +302,7 @@ test.full('chooses a period by a click on the plot, by a drag, and by the two ti
   const readout = async (part: number): Promise<string> => {
     await page.mouse.move(at(part + 0.1 / minutes), middle)
     await page.mouse.move(at(part), middle)
-    return textOf(page, '.rate .plot-readout')
+    return getElementText(page, '.rate .plot-readout')
   }
   // The plot is drawn again up to half a second after the last page is loaded.
   await until(async () => (await readout(0.2 / minutes)).includes('12:05'), { what: 'the first minute in the plot' })
@@ -314,7 +317,7 @@ test.full('chooses a period by a click on the plot, by a drag, and by the two ti
   await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))))
   await page.mouse.up()
   const dragged = async (): Promise<number> =>
-    Number(/^([\d,]+)/.exec(await textOf(page, '#found'))?.[1]?.replace(',', ''))
+    Number(/^([\d,]+)/.exec(await getElementText(page, '#found'))?.[1]?.replace(',', ''))
   await until(async () => (await dragged()) > 1_200 && (await dragged()) < 1_700, { what: 'about three minutes' })
   const [from, to] = await page.$$eval('.period input', (fields) =>
     fields.map((one) => (one as HTMLInputElement).value),
@@ -332,11 +335,11 @@ test.full('chooses a period by a click on the plot, by a drag, and by the two ti
 test('shows how much of the history is loaded, and loads the rest on request', async () => {
   const page = await openLong()
   await page.waitForSelector('#history[data-is="resting"]')
-  assert.match(await textOf(page, '#history'), 'History: 6,120 of 9,000 messages loaded')
-  assert.is(await textOf(page, '#count'), '9,000 messages')
+  assert.match(await getElementText(page, '#history'), 'History: 6,120 of 9,000 messages loaded')
+  assert.is(await getElementText(page, '#count'), '9,000 messages')
   await page.fill('#search', 'message 17"')
   await page.waitForSelector('#found:has-text("0 of 6,120 loaded messages")')
-  assert.match(await textOf(page, '#history'), 'Older messages are not loaded and not searched.')
+  assert.match(await getElementText(page, '#history'), 'Older messages are not loaded and not searched.')
   await page.click('#load-all')
   await page.waitForSelector('#found:has-text("1 of 9,000 loaded messages")')
   assert.is(await page.locator('#history progress, #load-all').count(), 0)
@@ -350,7 +353,7 @@ test('searches all messages of the event beyond the loaded ones, and opens a hit
   await page.waitForSelector('#found:has-text("0 of 6,120 loaded messages")')
   await page.click('#search-beyond')
   await page.waitForSelector('#hits-status:has-text("1 message, newest first")')
-  assert.equal(await textsOf(page, '.hit mark'), ['message 17 timestamp'])
+  assert.equal(await getElementTexts(page, '.hit mark'), ['message 17 timestamp'])
   await page.evaluate(() => Object.assign(globalThis, { isSamePage: true }))
   await page.click('.hit a')
   await sees(page, long[17])
@@ -497,7 +500,7 @@ test.full('shows when the history cannot be loaded, and retries', async () => {
   await page.goto(`${site.gateway.url}/events/long`)
   await isState(page, 'live')
   await page.waitForSelector('#history[data-is="failed"] .problem')
-  assert.match(await textOf(page, '#history'), /Older messages could not be loaded: unreachable/)
+  assert.match(await getElementText(page, '#history'), /Older messages could not be loaded: unreachable/)
   await page.unroute('**/messages?before=*limit=2000')
   await page.click('#load-all')
   await isWhole(page)
@@ -506,16 +509,16 @@ test.full('shows when the history cannot be loaded, and retries', async () => {
 test.full('jumps to a round, even one that is not loaded', async () => {
   const page = await openLong()
   await page.waitForSelector('#history[data-is="resting"]')
-  assert.match(await textOf(page, '.rounds'), /Round 1not loaded yet/)
+  assert.match(await getElementText(page, '.rounds'), /Round 1not loaded yet/)
   await page.click('.rounds [data-round="5"]')
   await sees(page, long[4_000])
-  assert.match(await textOf(page, row(long[4_000])), /^(2 Nov|Nov 2)?Round 5/)
+  assert.match(await getElementText(page, row(long[4_000])), /^(2 Nov|Nov 2)?Round 5/)
   assert.is((await seenIds(page))[0], long[4_000])
   await page.click('.rounds .choice:has-text("Round 2")')
   await sees(page, long[1_000])
   await page.click('.rounds .choice:has-text("Round 1")')
   await sees(page, long[0])
-  assert.match(await textOf(page, '.rounds'), /Round 111,000/)
+  assert.match(await getElementText(page, '.rounds'), /Round 111,000/)
 })
 
 test('opens at the message in its URL, and follows hash changes from there', async () => {
@@ -600,7 +603,7 @@ test('navigates by keys, and lists them', async () => {
   await press('Escape')
   await press('?')
   await page.waitForSelector('dialog[open]')
-  assert.match(await textOf(page, '#help'), /Copy as JSON/)
+  assert.match(await getElementText(page, '#help'), /Copy as JSON/)
   await press('Escape')
   await page.waitForSelector('dialog', { state: 'detached' })
 })
@@ -819,7 +822,7 @@ test.full('lists rounds and types in reasonable numbers, whatever was published'
   await isWhole(page)
   assert.ok((await page.locator('#rail button').count()) < 300)
   await page.click('#types + .more')
-  assert.ok((await textsOf(page, '#types .choice')).length >= 50)
+  assert.ok((await getElementTexts(page, '#types .choice')).length >= 50)
   assert.ok((await page.locator('#rail button').count()) < 400)
   // However many there are, roles and types stay in sight, and a section can be closed.
   await page.$eval('#rail', (rail) => rail.scrollTo(0, 0))

@@ -9,7 +9,7 @@ import { suite } from '../../support/harness/suite.ts'
 import { FULL } from '../../support/harness/tier.ts'
 import { tempDir } from '../../support/harness/wait.ts'
 import { EVIL, HOSTILE_MARKDOWN, HOSTILE_TEXTS, hostileMessages } from '../../support/stages/hostile-texts.ts'
-import { isState, siteOf, textOf, textsOf } from '../../support/stages/pages.ts'
+import { getElementText, getElementTexts, isState, setUpSite } from '../../support/stages/pages.ts'
 import { exportAs, holds, isWhole, row } from '../../support/stages/room-page.ts'
 import { newRoom, publish } from '../../support/stages/rooms.ts'
 
@@ -37,7 +37,7 @@ const visible = (text: string): string =>
 
 const test = suite('hostile text in a war room')
 // Closing a page fails its test if a dialog opened, a request was sent, a script failed or the policy was violated.
-const site = siteOf(test)
+const site = setUpSite(test)
 
 /** Expands and reads everything. @returns the text of each row, and forbidden content */
 const readAll = (page: Page): Promise<{ texts: string[]; odd: string[] }> =>
@@ -102,7 +102,9 @@ for (const [name, text] of TEXTS) {
     }
     for (const selector of ['#types .choice-label', '.row .from']) {
       assert.ok(
-        (await textsOf(page, selector)).some((shown) => shown.toWellFormed().replaceAll('⏎', '\n') === readable),
+        (await getElementTexts(page, selector)).some(
+          (shown) => shown.toWellFormed().replaceAll('⏎', '\n') === readable,
+        ),
       )
     }
   })
@@ -120,7 +122,7 @@ test('markdown: text is readable, link targets are shown, and links are inactive
   await isState(page, 'live')
   await holds(page, ids)
   for (const [n, [text, reads]] of all.entries()) {
-    assert.match(await textOf(page, `${row(ids[n])} .markdown`), reads, text)
+    assert.match(await getElementText(page, `${row(ids[n])} .markdown`), reads, text)
   }
   const { texts, odd } = await readAll(page)
   assert.equal(odd, [])
@@ -200,9 +202,9 @@ test.full('the name of an event is text in the head, the title and the address',
     await page.goto(`${site.gateway.url}/events/${encodeURIComponent(event_id)}`)
     await isState(page, 'live')
     await isWhole(page)
-    assert.is(await textOf(page, '#title'), visible(event_id))
+    assert.is(await getElementText(page, '#title'), visible(event_id))
     assert.is(await page.title(), `${visible(event_id)} – deepsoc-gateway`)
-    assert.match(await textOf(page, `${row(id)} .body`), 'here')
+    assert.match(await getElementText(page, `${row(id)} .body`), 'here')
   }
 })
 
@@ -216,8 +218,8 @@ test('user input and URL contents are text as well', async () => {
   await page.fill('#text', HOSTILE_TEXTS.script!)
   await page.press('#text', 'Enter')
   await page.waitForSelector('.row')
-  assert.is(await textOf(page, '.row .from'), HOSTILE_TEXTS.image)
-  assert.is(await textOf(page, '.row .text'), HOSTILE_TEXTS.script)
+  assert.is(await getElementText(page, '.row .from'), HOSTILE_TEXTS.image)
+  assert.is(await getElementText(page, '.row .text'), HOSTILE_TEXTS.script)
   assert.is(await page.locator('.row :is(img, script)').count(), 0)
 })
 
@@ -230,7 +232,7 @@ test.full('extreme numbers break nothing', async () => {
   const page = await site.pages.room(event_id)
   await isState(page, 'live')
   await holds(page, ids)
-  assert.match(await textOf(page, '.rounds'), 'Round 9,007,199,254,740,991')
+  assert.match(await getElementText(page, '.rounds'), 'Round 9,007,199,254,740,991')
 })
 
 test.run()

@@ -10,7 +10,7 @@ import { runs } from '../../support/harness/tier.ts'
 import { type Json, until } from '../../support/harness/wait.ts'
 import { addMessages, type NewMessageRow } from '../../support/servers/database.ts'
 import { type Gateway, ROOT, startGateway } from '../../support/servers/gateway.ts'
-import { isState, Pages, textOf } from '../../support/stages/pages.ts'
+import { getElementText, isState, Pages } from '../../support/stages/pages.ts'
 import { exportAs, isWhole, row, sees } from '../../support/stages/room-page.ts'
 import { chat, chats, publish, restIds } from '../../support/stages/rooms.ts'
 
@@ -186,7 +186,7 @@ test('holds all of them, once and in order', async () => {
     lines.findIndex((line, n) => JSON.parse(line).db_id !== ids[n]),
     -1,
   )
-  assert.is(await textOf(page, '#count'), `${ids.length.toLocaleString('en-US')} messages`)
+  assert.is(await getElementText(page, '#count'), `${ids.length.toLocaleString('en-US')} messages`)
   await publish(gateway, 'many', chat(1))
 })
 

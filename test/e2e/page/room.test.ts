@@ -6,12 +6,12 @@ import * as assert from 'uvu/assert'
 import { suite } from '../../support/harness/suite.ts'
 import { getJson, type Json, postJson, until } from '../../support/harness/wait.ts'
 import { ROOT } from '../../support/servers/gateway.ts'
-import { isState, siteOf, textOf, textsOf } from '../../support/stages/pages.ts'
+import { getElementText, getElementTexts, isState, setUpSite } from '../../support/stages/pages.ts'
 import { below, holds, row, seenIds, sees } from '../../support/stages/room-page.ts'
 import { chat, chats, eventUrl, newRoom, publish } from '../../support/stages/rooms.ts'
 
 const test = suite('the war room')
-const site = siteOf(test)
+const site = setUpSite(test)
 
 /** Publishes, opens the room, and waits until it is live. */
 const roomOf = async (messages: Json, options = {}): Promise<{ page: Page; ids: number[]; event_id: string }> => {
@@ -27,8 +27,8 @@ const body = (id: number | undefined): string => `${row(id)} .body`
 test('shows the newest messages first, then older history, then live messages', async () => {
   const { page, ids, event_id } = await roomOf(chats(400))
   await sees(page, ids.at(-1))
-  assert.is(await textOf(page, '#state summary'), 'Live ')
-  assert.is(await textOf(page, body(ids.at(-1))), 'message 400')
+  assert.is(await getElementText(page, '#state summary'), 'Live ')
+  assert.is(await getElementText(page, body(ids.at(-1))), 'message 400')
   ids.push(...(await publish(site.gateway, event_id, [chat(401), chat(402)])))
   await sees(page, ids.at(-1))
   await holds(page, ids)
@@ -46,7 +46,7 @@ test('shows the newest messages first, then older history, then live messages', 
 
 test.full('shows that an event has no messages, and then its first one', async () => {
   const { page, event_id } = await roomOf([])
-  assert.match(await textOf(page, '#empty'), 'No messages in this event yet')
+  assert.match(await getElementText(page, '#empty'), 'No messages in this event yet')
   const ids = await publish(site.gateway, event_id, chat(1))
   await holds(page, ids)
   assert.is(await page.locator('#empty').count(), 0)
@@ -65,7 +65,7 @@ test('shows what the agents of DeepSOC send: orders as lists, results as JSON, s
   const page = await site.pages.room(event_id, { viewport: { width: 1280, height: 3_000 } })
   await isState(page, 'live')
   await sees(page, ids[0])
-  const texts = await Promise.all(ids.map(async (id) => (await textOf(page, body(id))).trim()))
+  const texts = await Promise.all(ids.map(async (id) => (await getElementText(page, body(id))).trim()))
   const [notice, tasks, actions, action, commands, command, result, execution, event, chatted] = texts as string[]
   assert.is(notice, '指挥官正在分析')
   assert.match(tasks!, /^先取证\n再封禁查询203\.0\.113\.9情报queryfor Analyst$/)
@@ -75,24 +75,24 @@ test('shows what the agents of DeepSOC send: orders as lists, results as JSON, s
   assert.match(command!, /^已建指令查情报playbookpending.*command e94d1a63…[\s\S]*12302548181076029/)
   assert.match(result!, /^查情报playbookfailed[\s\S]*error: "timeout"/)
   assert.match(execution!, /恶意IP/)
-  assert.is(await textOf(page, `${body(ids[7])} strong`), '恶意IP')
+  assert.is(await getElementText(page, `${body(ids[7])} strong`), '恶意IP')
   assert.match(event!, /^summarized[\s\S]*概述/)
   assert.match(event!, 'summary 5d2f7c18…')
-  assert.is(await textOf(page, `${body(ids[8])} h3`), '概述')
+  assert.is(await getElementText(page, `${body(ids[8])} h3`), '概述')
   assert.is(await page.locator(`${body(ids[9])} .markdown`).count(), 1)
   assert.is(chatted, '建议封禁')
   // Hovering over a shortened id shows all of it.
   const hint = await page.getAttribute(`${body(ids[6])} .short-id >> nth=0`, 'title')
   assert.match(hint ?? '', /^\w+_id [0-9a-f-]{36}$/)
-  assert.equal((await textsOf(page, '.role')).slice(0, 3), ['System', 'Captain', 'Manager'])
+  assert.equal((await getElementTexts(page, '.role')).slice(0, 3), ['System', 'Captain', 'Manager'])
   await page.click('#language')
   // A few rows at a time.
   await until(async () => (await page.locator('.role').count()) === ids.length)
-  assert.equal(await textsOf(page, '.role'), [
+  assert.equal(await getElementTexts(page, '.role'), [
     ...['系统', '安全指挥官', '安全管理员', '安全管理员', '安全工程师', '安全工程师', '执行器', '安全专家'],
     ...['安全专家', 'AI助手'],
   ])
-  assert.match(await textOf(page, body(ids[2])), '分配给安全工程师')
+  assert.match(await getElementText(page, body(ids[2])), '分配给安全工程师')
 })
 
 /** All message types of DeepSOC's agents by sender, with the label that the page shows. */
@@ -207,7 +207,7 @@ test('keeps every number as it was written, wherever it is shown, copied or save
   const content = `{"data":{"list":[${numbers}],"text":9007199254740993,"s":"1.0 \\" 2.0","\\u0000k":"\\u0000v"}}`
   const result = `{"data":{"command_name":"c","status":"done","result":{"id":${numbers[0]}},"task_id":${numbers[1]}}}`
   const { page, ids } = await roomOf([], { permissions: ['clipboard-read', 'clipboard-write'] })
-  const event_id = await textOf(page, '#title')
+  const event_id = await getElementText(page, '#title')
   const raws = [
     `{"message_content":${content}}`,
     `{"message_content":${numbers[0]}}`,
@@ -219,18 +219,18 @@ test('keeps every number as it was written, wherever it is shown, copied or save
   for (const raw of raws) ids.push(...(await publish(site.gateway, event_id, raw)))
   await holds(page, ids)
   const fields = ['a: 12302548181076029', 'b: "\ue00012345"', 'c: 1.10']
-  for (const id of ids.slice(-2)) assert.equal(await textsOf(page, `${body(id)} .json-inside > li`), fields)
-  assert.equal(await textsOf(page, `${body(ids[0])} .json-index + .json-plain`), numbers)
-  const first = await textOf(page, body(ids[0]))
+  for (const id of ids.slice(-2)) assert.equal(await getElementTexts(page, `${body(id)} .json-inside > li`), fields)
+  assert.equal(await getElementTexts(page, `${body(ids[0])} .json-index + .json-plain`), numbers)
+  const first = await getElementText(page, body(ids[0]))
   assert.match(first, 'text: 9007199254740993')
   assert.match(first, 's: "1.0 " 2.0"')
   assert.match(first, /(?<!⟩)⟨U\+0000⟩k: "⟨U\+0000⟩v"/)
-  assert.is((await textOf(page, body(ids[1]))).trim(), numbers[0])
-  assert.match(await textOf(page, body(ids[2])), /id: 12302548181076029/)
+  assert.is((await getElementText(page, body(ids[1]))).trim(), numbers[0])
+  assert.match(await getElementText(page, body(ids[2])), /id: 12302548181076029/)
   assert.match((await page.getAttribute(`${body(ids[2])} .short-id`, 'title')) ?? '', numbers[1]!)
   await page.hover(row(ids[0]))
   await page.click(`${row(ids[0])} .tool >> nth=0`)
-  assert.match(await textOf(page, `${row(ids[0])} .whole`), '12302548181076029')
+  assert.match(await getElementText(page, `${row(ids[0])} .whole`), '12302548181076029')
   await page.click(`${row(ids[0])} .tool >> nth=1`)
   await page.waitForSelector('#note:has-text("Copied")')
   const copied = await page.evaluate(() => navigator.clipboard.readText())
@@ -275,7 +275,7 @@ test.full('shows unknown formats readably', async () => {
   )
   await sees(page, ids[0])
   for (const [n, [message, says]] of odd.entries()) {
-    const text = (await textOf(page, body(ids[n]))).trim()
+    const text = (await getElementText(page, body(ids[n]))).trim()
     assert.match(text, says, JSON.stringify(message).slice(0, 300))
   }
 })
@@ -312,12 +312,15 @@ test('keeps the lines of results, shows JSON, tables, logs and code as such, and
   await sees(page, ids[0])
   const blockOf = (n: number): string => `${body(ids[n])} .block-text`
   assert.is(await page.innerText(blockOf(0)), 'line one\n  line two')
-  assert.equal(await textsOf(page, `${body(ids[1])} .json-inside > li`), ['ip: "203.0.113.9"', 'id: 12302548181076029'])
+  assert.equal(await getElementTexts(page, `${body(ids[1])} .json-inside > li`), [
+    'ip: "203.0.113.9"',
+    'id: 12302548181076029',
+  ])
   await page.click(`${body(ids[1])} .copy`)
   await page.waitForSelector(`${body(ids[1])} .copy:has-text("Copied")`)
   assert.is(await page.evaluate(() => navigator.clipboard.readText()), '{"ip":"203.0.113.9","id":12302548181076029}')
-  assert.equal(await textsOf(page, `${body(ids[2])} th`), ['ip', 'port', 'state'])
-  assert.equal(await textsOf(page, `${body(ids[2])} td`), [
+  assert.equal(await getElementTexts(page, `${body(ids[2])} th`), ['ip', 'port', 'state'])
+  assert.equal(await getElementTexts(page, `${body(ids[2])} td`), [
     '203.0.113.9',
     '22',
     '',
@@ -326,17 +329,17 @@ test('keeps the lines of results, shows JSON, tables, logs and code as such, and
     '{ 1 field }',
   ])
   assert.is(await page.innerText(blockOf(3)), 'a\nb')
-  assert.match(await textOf(page, body(ids[3])), /inner: JSON \{ 1 field \}/)
+  assert.match(await getElementText(page, body(ids[3])), /inner: JSON \{ 1 field \}/)
   assert.is((await page.innerText(blockOf(4))).split('\n').length, 15)
   await page.click(`${body(ids[4])} .more:has-text("Show all 40 lines")`)
   assert.is(await page.innerText(blockOf(4)), log)
   assert.match(await page.innerText(blockOf(5)), '\n  File "a.py"')
-  assert.match(await textOf(page, blockOf(5)), '*args*')
+  assert.match(await getElementText(page, blockOf(5)), '*args*')
   assert.is(await page.innerText(`${body(ids[6])} strong`), 'bold')
-  assert.equal(await textsOf(page, `${body(ids[6])} .markdown li`), ['one', 'two'])
+  assert.equal(await getElementTexts(page, `${body(ids[6])} .markdown li`), ['one', 'two'])
   assert.is(await page.innerText(`${body(ids[6])} .details`), 'Details', 'the summary is not there')
-  assert.is(await textOf(page, `${body(ids[7])} .text`), '**as typed**')
-  assert.is(await textOf(page, `${body(ids[8])} .text`), '2 * 3 * 4')
+  assert.is(await getElementText(page, `${body(ids[7])} .text`), '**as typed**')
+  assert.is(await getElementText(page, `${body(ids[8])} .text`), '2 * 3 * 4')
   const { width } = (await page.locator(row(ids[0])).boundingBox())!
   assert.ok(width > 1_500, `a row is ${width} of 1920 pixels wide`)
 })
@@ -362,9 +365,9 @@ test('shows code in Markdown as other code: folded if it is long, and with a but
   await page.waitForSelector(`${long} .copy:has-text("Copied")`)
   assert.is(await page.evaluate(() => navigator.clipboard.readText()), code)
   // A long text ends after a code block, not within it.
-  assert.not.match(await textOf(page, long!), 'Then that.')
+  assert.not.match(await getElementText(page, long!), 'Then that.')
   await page.click(`${body(ids[0])} > .more`)
-  assert.match(await textOf(page, long!), 'Then that.')
+  assert.match(await getElementText(page, long!), 'Then that.')
   assert.is(await page.innerText(`${long} .block-text`), code, 'it is still unfolded')
   assert.is(await page.innerText(`${short} li .block-text`), 'nmap -sV')
   assert.is(await page.innerText(`${short} li strong`), 'Wait')
@@ -399,7 +402,7 @@ test('follows the end only if the view is at the end', async () => {
   await page.hover('#box')
   await page.mouse.wheel(0, -3_000)
   await page.waitForSelector('#to-end')
-  assert.match(await textOf(page, '#to-end'), /^Jump to the newest/)
+  assert.match(await getElementText(page, '#to-end'), /^Jump to the newest/)
   await until(async () => (await below(page)) > 2_000, { what: 'a reader further up' })
   const seen = await seenIds(page)
   ids.push(...(await publish(site.gateway, event_id, chats(3))))
@@ -446,7 +449,7 @@ test('posts the typed message once, and shows the reason if it fails', async () 
   await page.click('#send')
   await page.waitForSelector('.row')
   assert.is(await page.inputValue('#text'), '')
-  assert.is(await textOf(page, '.row .role'), 'User', 'a name makes nobody an agent')
+  assert.is(await getElementText(page, '.row .role'), 'User', 'a name makes nobody an agent')
   await page.fill('#text', 'second')
   // The response is lost, but not the message.
   await page.route('**/messages', async (route) => {

@@ -7,7 +7,7 @@ import { suite } from '../../support/harness/suite.ts'
 import { type Json, postJson, until } from '../../support/harness/wait.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
 import { type Nginx, startNginx } from '../../support/servers/nginx.ts'
-import { isState, Pages, textOf, textsOf } from '../../support/stages/pages.ts'
+import { getElementText, getElementTexts, isState, Pages } from '../../support/stages/pages.ts'
 import { chat, eventUrl, newRoom } from '../../support/stages/rooms.ts'
 
 const BASE = '/soc/gateway'
@@ -146,14 +146,14 @@ test('when the token ends the list of events stays, and a new token continues it
   await revoke('cleo', new Date().toISOString())
   await isState(page, 'closed')
   assert.equal(
-    (await textsOf(page, '#closed button')).map((text) => text.trim()),
+    (await getElementTexts(page, '#closed button')).map((text) => text.trim()),
     ['Retry now', 'Enter a token'],
   )
   await say(second, 2)
   await page.click('#sign-in')
   await give(page, await sign({ ...claims, iat: now() + 60 }))
   await isState(page, 'live')
-  await until(async () => (await textsOf(page, '#events > li a')).join() === [second, first].join(), {
+  await until(async () => (await getElementTexts(page, '#events > li a')).join() === [second, first].join(), {
     what: 'the event that was missed',
   })
   assert.is(await page.locator('#closed').count(), 0)
@@ -168,7 +168,7 @@ test('an unknown path shows a page that leads back, and client.js finds the gate
   const answer = await page.goto(`${nginx.url}${BASE}/no/such/page`)
   assert.is(answer?.status(), 404)
   await page.waitForSelector('main h1')
-  assert.is(await textOf(page, 'main h1'), 'Page not found')
+  assert.is(await getElementText(page, 'main h1'), 'Page not found')
   await hasOwnLinks(page)
   const id = await say(room, 1)
   const received = await page.evaluate(

@@ -19,10 +19,10 @@ import { suite } from '../../support/harness/suite.ts'
 import { getJson, tempDir, until } from '../../support/harness/wait.ts'
 import {
   addRejected,
+  checkIntegrity,
   clearRejected,
   countMessages,
   holdWriteLock,
-  integrityOf,
   messageRows,
   type NewRejected,
   type RejectedRow,
@@ -250,7 +250,7 @@ rejected('kill -9 during a replay leaves each message in exactly one of the two 
   assert.is(left.length + stored.length, ids.length)
   assert.is((await call('replay', '--all')).code, 0)
   assert.is(countMessages(gateway.dbFile, room), ids.length)
-  assert.is(integrityOf(gateway.dbFile), 'ok')
+  assert.is(checkIntegrity(gateway.dbFile), 'ok')
 })
 
 rejected('two replays at once store each message once', async () => {

@@ -12,7 +12,7 @@ import { getJson, until } from '../../support/harness/wait.ts'
 import { holdWriteLock, messageRows } from '../../support/servers/database.ts'
 import { type Ended, type Gateway, RUN_WORKERS } from '../../support/servers/gateway.ts'
 import { queueReady, type SharedBroker, sharedBroker } from '../../support/servers/rabbitmq.ts'
-import { messagesOf, openStage, type Stage, type StageOptions, waitForMessages } from '../../support/stages/stage.ts'
+import { listMessages, openStage, type Stage, type StageOptions, waitForMessages } from '../../support/stages/stage.ts'
 
 const test = suite('shutdown')
 
@@ -93,7 +93,7 @@ for (const signal of FULL ? (['SIGTERM', 'SIGINT'] as const) : (['SIGTERM'] as c
           const retry = lastRetry(stream) ?? 0
           assert.ok(retry >= 1_000 && retry <= 5_000, `retry ${retry}`)
           retries.add(retry)
-          const got = messagesOf(stream).map(({ data }) => data.message_id as string)
+          const got = listMessages(stream).map(({ data }) => data.message_id as string)
           assertSameOnce(got, stored.slice(0, got.length), 'what a stream got')
         }
         assert.ok(retries.size > STREAMS / 4, `${retries.size} different delays for ${STREAMS} streams`)

@@ -12,9 +12,9 @@ import { runs } from '../../support/harness/tier.ts'
 import { getJson, tempDir, until } from '../../support/harness/wait.ts'
 import { anyAnswer, faultNamed } from '../../support/resilience/observe.ts'
 import { countMessages } from '../../support/servers/database.ts'
-import { type Gateway, startGateway, workersOf } from '../../support/servers/gateway.ts'
+import { type Gateway, listWorkerPids, startGateway } from '../../support/servers/gateway.ts'
 import { queueReady, type SharedBroker, sharedBroker } from '../../support/servers/rabbitmq.ts'
-import { chats, metric, newRoom, parseMetrics, publish, sampleOf } from '../../support/stages/rooms.ts'
+import { chats, getSampleValue, metric, newRoom, parseMetrics, publish } from '../../support/stages/rooms.ts'
 import { openStage, type Stage } from '../../support/stages/stage.ts'
 
 const test = suite('failures of workers')
@@ -49,9 +49,9 @@ const cumulative = (text: string): [sample: string, value: number][] => {
 
 /** Ends the first `count` workers in turn, and waits for each replacement. */
 const replace = async (signal: NodeJS.Signals, count = WORKERS): Promise<void> => {
-  for (const pid of workersOf(gateway).slice(0, count)) {
+  for (const pid of listWorkerPids(gateway).slice(0, count)) {
     process.kill(pid, signal)
-    await until(() => !workersOf(gateway).includes(pid) && workersOf(gateway).length === WORKERS, {
+    await until(() => !listWorkerPids(gateway).includes(pid) && listWorkerPids(gateway).length === WORKERS, {
       what: 'a new worker',
     })
     await until(async () => (await metric(gateway, 'gateway_workers')) === WORKERS, { what: 'all workers in /metrics' })
@@ -72,7 +72,7 @@ test('counters and histograms never fall when workers are killed, and keep what 
   const after = new Map(cumulative(await textOf()))
   const fallen = before.filter(([sample, value]) => !((after.get(sample) ?? 0) >= value))
   assert.equal(fallen, [])
-  assert.is(sampleOf(after, STORED), 100)
+  assert.is(getSampleValue(after, STORED), 100)
   const { body } = await getJson(`${gateway.url}/api/health`)
   assert.is(body.data.totals.stored, 100)
 })
@@ -92,9 +92,9 @@ test('a worker that is replaced has the settings of the start, even if a file of
   try {
     for (const url of [`sqlite:${second}`, 'mysql://nowhere']) {
       writeFileSync(file, url)
-      const [victim] = workersOf(gateway)
+      const [victim] = listWorkerPids(gateway)
       process.kill(victim!, 'SIGKILL')
-      await until(() => workersOf(gateway).length === 2 && !workersOf(gateway).includes(victim!), {
+      await until(() => listWorkerPids(gateway).length === 2 && !listWorkerPids(gateway).includes(victim!), {
         what: 'a new worker',
       })
       const failed = () => gateway.output().includes('config_invalid')
@@ -103,7 +103,7 @@ test('a worker that is replaced has the settings of the start, even if a file of
       })
       assert.equal([failed(), existsSync(second)], [false, false])
     }
-    assert.not.match(readFileSync(`/proc/${workersOf(gateway)[0]}/environ`, 'utf8'), first)
+    assert.not.match(readFileSync(`/proc/${listWorkerPids(gateway)[0]}/environ`, 'utf8'), first)
   } finally {
     await gateway.dispose()
   }
@@ -115,7 +115,7 @@ for (const workers of [1, 2]) {
     const gateway = await startGateway({ entry, env: { WORKERS: String(workers) } })
     try {
       await publishEach(gateway, 20)
-      const [victim = gateway.pid] = workersOf(gateway)
+      const [victim = gateway.pid] = listWorkerPids(gateway)
       process.kill(victim, 'SIGUSR2')
       const found = () => gateway.logs().find(({ code }) => code === 'storage_unavailable')
       // A write notices it at the latest.
@@ -143,9 +143,11 @@ test.full('workers that were all killed at once are replaced when they are kille
   const { ino } = statSync(wal)
   // Keeps the inode in use, so that the first replacement, which makes new files, gets another one.
   linkSync(wal, `${wal}.link`)
-  const dead = workersOf(gateway)
+  const dead = listWorkerPids(gateway)
   for (const pid of dead) process.kill(pid, 'SIGKILL')
-  await until(() => workersOf(gateway).filter((pid) => !dead.includes(pid)).length === WORKERS, { what: 'new workers' })
+  await until(() => listWorkerPids(gateway).filter((pid) => !dead.includes(pid)).length === WORKERS, {
+    what: 'new workers',
+  })
   await until(async () => (await metric(gateway, 'gateway_workers')) === WORKERS, { what: 'all workers in /metrics' })
   assert.is.not(statSync(wal).ino, ino)
   await replace('SIGKILL', 1)
@@ -184,7 +186,7 @@ test.full('workers whose primary is killed under load close their streams, commi
         stream?.close()
       }
     })
-    const workers = workersOf(gateway)
+    const workers = listWorkerPids(gateway)
     await gateway.kill9()
     for (const stream of streams) {
       await stream.closed
@@ -209,9 +211,9 @@ test.full('the primary survives workers that are killed while it writes to them'
     const before = gateway.pid
     for (let death = 0; death < runs(4, 30); death++) {
       await load.more(20)
-      const [victim] = workersOf(gateway)
+      const [victim] = listWorkerPids(gateway)
       process.kill(victim!, 'SIGKILL')
-      await until(() => workersOf(gateway).length === WORKERS && !workersOf(gateway).includes(victim!), {
+      await until(() => listWorkerPids(gateway).length === WORKERS && !listWorkerPids(gateway).includes(victim!), {
         what: 'a new worker',
       })
     }
@@ -229,15 +231,15 @@ test('a worker that hangs is named by /readyz within 10 s, does not stop /metric
   try {
     await publishEach(gateway, 100)
     assert.is(await metric(gateway, STORED), 100)
-    const [victim] = workersOf(gateway)
+    const [victim] = listWorkerPids(gateway)
     const startedAt = Date.now()
     process.kill(victim!, 'SIGSTOP')
     const fault = await faultNamed(gateway, { component: 'workers', code: 'worker_unresponsive' }, startedAt)
     assert.match(fault.message, `pid ${victim}`)
     const { status, text } = await anyAnswer(`${gateway.url}/metrics`)
     assert.is(status, 200, text)
-    assert.is(sampleOf(parseMetrics(text), STORED), 100, 'with the last known values of the worker that hangs')
-    await until(() => !isRunning(victim!) && workersOf(gateway).length === WORKERS, { what: 'a new worker' })
+    assert.is(getSampleValue(parseMetrics(text), STORED), 100, 'with the last known values of the worker that hangs')
+    await until(() => !isRunning(victim!) && listWorkerPids(gateway).length === WORKERS, { what: 'a new worker' })
     const killed = gateway.logs().find(({ msg, pid }) => msg?.startsWith('worker does not respond') && pid === victim)
     assert.ok(killed !== undefined && killed.time > fault.since, `named before it is killed: ${gateway.output()}`)
     await gateway.ready()
@@ -259,9 +261,11 @@ test('a new worker opens the database of the others, wherever a symbolic link of
   try {
     rmSync(link)
     symlinkSync('other.db', link)
-    const [killed] = workersOf(linked)
+    const [killed] = listWorkerPids(linked)
     process.kill(killed!, 'SIGKILL')
-    await until(() => !workersOf(linked).includes(killed!) && workersOf(linked).length === 2, { what: 'a new worker' })
+    await until(() => !listWorkerPids(linked).includes(killed!) && listWorkerPids(linked).length === 2, {
+      what: 'a new worker',
+    })
     await until(async () => (await metric(linked, 'gateway_workers')) === 2, { what: 'all workers in /metrics' })
     assert.not(existsSync(join(dataDir, 'other.db')))
   } finally {
@@ -274,10 +278,10 @@ test.full('a primary without free descriptors replaces a worker once it has some
   try {
     // Less than it has open, so that it gets no new one.
     limitDescriptors(gateway.pid, 6)
-    process.kill(workersOf(gateway)[0]!, 'SIGKILL')
+    process.kill(listWorkerPids(gateway)[0]!, 'SIGKILL')
     await gateway.waitForLog(({ msg, err }) => msg === 'worker error' && err.code === 'EMFILE')
     limitDescriptors(gateway.pid, 1_000)
-    await until(() => workersOf(gateway).length === 2, { what: 'a new worker' })
+    await until(() => listWorkerPids(gateway).length === 2, { what: 'a new worker' })
     await until(async () => (await getJson(`${gateway.url}/api/health`)).body.data.ready, { what: 'two ready workers' })
     assert.is((await gateway.term()).code, 0, gateway.output())
   } finally {
@@ -290,7 +294,7 @@ test.full('a suspended machine and a stopped primary kill no worker', async () =
     [0, 1].map(() => startGateway({ env: { WORKERS: '2', WORKER_TIMEOUT_SECONDS: '6' } })),
   )
   try {
-    const before = gateways.map(workersOf)
+    const before = gateways.map(listWorkerPids)
     // Of the first one the primary alone, of the second one all processes.
     const targets = [gateways[0]!.pid, -gateways[1]!.pid]
     for (const pid of targets) process.kill(pid, 'SIGSTOP')
@@ -300,7 +304,7 @@ test.full('a suspended machine and a stopped primary kill no worker', async () =
     for (const { url } of gateways) {
       await until(async () => (await getJson(`${url}/api/health`)).body.data?.ready, { what: 'all workers reply' })
     }
-    assert.equal(gateways.map(workersOf), before)
+    assert.equal(gateways.map(listWorkerPids), before)
     for (const gateway of gateways) await gateway.ready()
   } finally {
     for (const gateway of gateways) await gateway.dispose()

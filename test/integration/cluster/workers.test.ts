@@ -9,7 +9,7 @@ import { suite } from '../../support/harness/suite.ts'
 import { runs } from '../../support/harness/tier.ts'
 import { freePort, getJson, type HttpResult, postJson, until } from '../../support/harness/wait.ts'
 import { countMessages } from '../../support/servers/database.ts'
-import { type Gateway, startGateway, workersOf } from '../../support/servers/gateway.ts'
+import { type Gateway, listWorkerPids, startGateway } from '../../support/servers/gateway.ts'
 import { type SharedBroker, sharedBroker } from '../../support/servers/rabbitmq.ts'
 import { chat, chats, eventUrl, metric, newRoom, publish } from '../../support/stages/rooms.ts'
 import { openStage } from '../../support/stages/stage.ts'
@@ -67,9 +67,9 @@ test('a worker that dies is replaced and takes only its own connections with it'
   for (const reader of readers) reader.start()
   await until(async () => (await metric(gateway, 'gateway_subscribers')) === STREAMS, { what: 'all readers' })
   await publish(gateway, room, chats(20))
-  const [victim] = workersOf(gateway)
+  const [victim] = listWorkerPids(gateway)
   process.kill(victim!, 'SIGKILL')
-  await until(() => !workersOf(gateway).includes(victim!) && workersOf(gateway).length === WORKERS, {
+  await until(() => !listWorkerPids(gateway).includes(victim!) && listWorkerPids(gateway).length === WORKERS, {
     what: 'a new worker',
   })
   await until(
@@ -100,11 +100,14 @@ test('when the consuming worker dies, the next takes over in order, and nothing 
     for (let death = 0; death < WORKERS; death++) {
       await load.more(100)
       // Any worker may be the consumer, so each of the initial ones is killed.
-      const pid = workersOf(stage.gateway)[0]!
+      const pid = listWorkerPids(stage.gateway)[0]!
       process.kill(pid, 'SIGKILL')
-      await until(() => !workersOf(stage.gateway).includes(pid) && workersOf(stage.gateway).length === WORKERS, {
-        what: 'a new worker',
-      })
+      await until(
+        () => !listWorkerPids(stage.gateway).includes(pid) && listWorkerPids(stage.gateway).length === WORKERS,
+        {
+          what: 'a new worker',
+        },
+      )
     }
     // Then the whole gateway with all its workers is killed.
     await load.more(100)
@@ -158,10 +161,10 @@ test.full('workers that are restarted one by one under load lose no message and 
       visit(() => getJson(`${eventUrl(gateway, load.event_id)}/messages?tail=10`)),
       visit(() => getJson(`${gateway.url}/api/events`)),
     ]
-    for (const pid of workersOf(gateway)) {
+    for (const pid of listWorkerPids(gateway)) {
       await load.more(50)
       process.kill(pid, 'SIGTERM')
-      await until(() => !workersOf(gateway).includes(pid), { what: 'the exit of the worker' })
+      await until(() => !listWorkerPids(gateway).includes(pid), { what: 'the exit of the worker' })
       await until(async () => (await metric(gateway, 'gateway_workers')) === WORKERS, { what: 'a new worker' })
     }
     await load.more(50)
@@ -208,7 +211,7 @@ test('SIGTERM drains all workers, and each stream ends with closing', async () =
 
 test('workers exit when the primary is killed', async () => {
   await gateway.restart()
-  const pids = workersOf(gateway)
+  const pids = listWorkerPids(gateway)
   process.kill(gateway.pid, 'SIGKILL')
   const gone = (pid: number): boolean => {
     try {

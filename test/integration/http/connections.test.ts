@@ -6,11 +6,11 @@ import { readdirSync } from 'node:fs'
 import net from 'node:net'
 import * as assert from 'uvu/assert'
 import { openSse } from '../../support/clients/sse.ts'
-import { PROGRAM, wordsOf } from '../../support/harness/program.ts'
+import { getCommandLine, PROGRAM } from '../../support/harness/program.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { TRANSPORT } from '../../support/harness/transport.ts'
 import { getJson, type HttpResult, type Json, postJson, until } from '../../support/harness/wait.ts'
-import { everyWorker, type Gateway, RUN_WORKERS, startGateway, workersOf } from '../../support/servers/gateway.ts'
+import { everyWorker, type Gateway, listWorkerPids, RUN_WORKERS, startGateway } from '../../support/servers/gateway.ts'
 import { type SharedBroker, sharedBroker } from '../../support/servers/rabbitmq.ts'
 import { eventUrl, isError, metric } from '../../support/stages/rooms.ts'
 import { openStage, waitForMessages } from '../../support/stages/stage.ts'
@@ -32,7 +32,7 @@ test.before(async () => {
 })
 test.after(() => broker?.dispose())
 
-const processesOf = (gateway: Gateway): number[] => (RUN_WORKERS === 1 ? [gateway.pid] : workersOf(gateway))
+const processesOf = (gateway: Gateway): number[] => (RUN_WORKERS === 1 ? [gateway.pid] : listWorkerPids(gateway))
 
 /** Opens connections that send nothing. @returns a function that closes them */
 const openIdle = async (gateway: Gateway, count: number): Promise<() => void> => {
@@ -64,7 +64,7 @@ const isReady = (gateway: Gateway): Promise<boolean> =>
   everyWorker(async () => (await answer(gateway, '/readyz'))?.status === 200)
 
 test('idle clients leave descriptors for everything else: streams and commits go on, /readyz names the cause, and it passes', async () => {
-  const [program = '', ...args] = wordsOf(PROGRAM)
+  const [program = '', ...args] = getCommandLine(PROGRAM)
   const prlimit = { entry: '/usr/bin/prlimit', args: [`--nofile=${OPEN_FILES}`, program, ...args, 'serve'] }
   const stage = await openStage(broker.url, 'descriptors', { gateway: prlimit, env })
   const { gateway } = stage

@@ -11,7 +11,7 @@ import { until } from '../../support/harness/wait.ts'
 import type { Authority } from '../../support/servers/certificates.ts'
 import { type Env, type Gateway, startGateway } from '../../support/servers/gateway.ts'
 import { startLocalGateway } from '../../support/servers/local-gateway.ts'
-import { parseMetrics, sampleOf } from '../../support/stages/rooms.ts'
+import { getSampleValue, parseMetrics } from '../../support/stages/rooms.ts'
 
 const MEGABYTE = 1024 * 1024
 const { NGHTTP2_CANCEL, NGHTTP2_NO_ERROR } = http2.constants
@@ -60,7 +60,7 @@ const publish = async (client: Http2, name: string, text: string): Promise<void>
 const figure = async (client: Http2, name: string): Promise<number> => {
   const opened = await client.open('/metrics')
   await until(() => opened.closed, { what: 'the figures' })
-  return sampleOf(parseMetrics(opened.text()), name)
+  return getSampleValue(parseMetrics(opened.text()), name)
 }
 
 const readersAre = async (client: Http2, count: number): Promise<void> => {

@@ -10,8 +10,8 @@ import {
   chat,
   chats,
   eventUrl,
-  idsOf,
   isError,
+  listDbIds,
   newRoom,
   publish,
   readPages,
@@ -80,7 +80,7 @@ messages('pages by 500 unless told otherwise, and by at most 5,000', async () =>
   const room = newRoom()
   const ids = await publish(gateway, room, chats(5_001))
   const usual = (await read(room)).body
-  assert.equal(idsOf(usual.data), ids.slice(0, 500))
+  assert.equal(listDbIds(usual.data), ids.slice(0, 500))
   assert.equal([usual.has_more, usual.last_message_db_id], [true, ids[499]])
   for (const limit of ['5000', '5001', '9007199254740991']) {
     const most = (await read(room, `limit=${limit}`)).body
@@ -88,7 +88,7 @@ messages('pages by 500 unless told otherwise, and by at most 5,000', async () =>
     assert.is(most.has_more, true)
   }
   const rest = (await read(room, `limit=5000&last_message_db_id=${ids[4_999]}`)).body
-  assert.equal(idsOf(rest.data), ids.slice(5_000))
+  assert.equal(listDbIds(rest.data), ids.slice(5_000))
   assert.is(rest.has_more, false)
 })
 
@@ -123,7 +123,7 @@ messages('responds to a cursor from the future with a reset and the whole histor
   const ids = await publish(gateway, room, chats(3))
   const { body } = await read(room, 'last_message_db_id=9007199254740991')
   assert.equal(body.reset, { reason: 'cursor_ahead', first_db_id: ids[0] })
-  assert.equal(idsOf(body.data), ids)
+  assert.equal(listDbIds(body.data), ids)
 })
 
 messages('refuses malformed parameters', async () => {
@@ -153,10 +153,10 @@ messages('pages backwards to the beginning without gaps or duplicates', async ()
     await publish(gateway, other, chats(2))
   }
   for (const limit of [1, 4, 7, 20, 21, 22]) {
-    assert.equal(idsOf(await readBackwards(room, ids[20]! + 1, `limit=${limit}`)), ids, `limit ${limit}`)
+    assert.equal(listDbIds(await readBackwards(room, ids[20]! + 1, `limit=${limit}`)), ids, `limit ${limit}`)
   }
   const { body } = await read(room, `before=${ids[10]}&limit=4`)
-  assert.equal(idsOf(body.data), ids.slice(6, 10))
+  assert.equal(listDbIds(body.data), ids.slice(6, 10))
   assert.is(body.has_more, true)
   assert.is(body.last_message_db_id, ids[9])
   for (const before of [ids[0], 1, 0]) {
@@ -179,7 +179,7 @@ messages('filters by type and sender, comma-separated and combined', async () =>
     for (const limit of [1, 7, 500]) {
       assert.equal(await restIds(gateway, room, `${query}&limit=${limit}`), expected, `${query} limit ${limit}`)
       const backwards = await readBackwards(room, ids[59]! + 10, `${query}&limit=${limit}`)
-      assert.equal(idsOf(backwards), expected, `${query} backwards, limit ${limit}`)
+      assert.equal(listDbIds(backwards), expected, `${query} backwards, limit ${limit}`)
     }
   }
   await expect('message_type=llm_request', (m) => m.message_type === TYPES[0])
@@ -204,7 +204,7 @@ messages('finds a single match after thousands of filtered messages', async () =
   const [needle] = await publish(gateway, room, chat(0, { message_type: 'needle' }))
   await publish(gateway, room, chats(3_000))
   const { body } = await read(room, 'message_type=needle&limit=10')
-  assert.equal([idsOf(body.data), body.has_more], [[needle], false])
+  assert.equal([listDbIds(body.data), body.has_more], [[needle], false])
   assert.equal(await restIds(gateway, room, 'message_type=needle&limit=1'), [needle])
 })
 
@@ -218,8 +218,8 @@ messages('ends a page of large bodies early and sets has_more', async () => {
     pages.every((page) => page.length > 0),
     'a page is empty',
   )
-  assert.equal(idsOf(pages.flat()), ids)
-  assert.equal(idsOf(await readBackwards(room, ids[11]! + 1, 'limit=500')), ids)
+  assert.equal(listDbIds(pages.flat()), ids)
+  assert.equal(listDbIds(await readBackwards(room, ids[11]! + 1, 'limit=500')), ids)
 })
 
 messages('distinguishes events with unusual ids', async () => {
@@ -244,7 +244,7 @@ messages('distinguishes events with unusual ids', async () => {
   for (const event_id of awkward) ids.set(event_id, (await publish(gateway, event_id, chat(1)))[0]!)
   for (const event_id of awkward) {
     const { body } = await read(event_id)
-    assert.equal(idsOf(body.data), [ids.get(event_id)], event_id)
+    assert.equal(listDbIds(body.data), [ids.get(event_id)], event_id)
     assert.is(body.data[0].event_id, event_id)
   }
 })
@@ -288,7 +288,7 @@ messages('returns the same messages in pages as the stream, whatever the filter'
     await stream.next('caught_up')
     stream.close()
     const pages = await readPages(gateway, room, `${query}&limit=37`)
-    assert.equal(idsOf(pages.flat()), collectIds(stream), query)
+    assert.equal(listDbIds(pages.flat()), collectIds(stream), query)
     const streamed = stream.events.filter(({ event }) => event === 'new_message').map(({ data }) => data)
     assert.equal(pages.flat(), streamed)
     assert.ok(streamed.length > 50)

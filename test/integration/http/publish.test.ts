@@ -6,7 +6,7 @@ import { suite } from '../../support/harness/suite.ts'
 import { getJson, type HttpResult, type Json, postJson, request, until } from '../../support/harness/wait.ts'
 import { type Gateway, startGateway, tellsOfFault } from '../../support/servers/gateway.ts'
 import { startLocalGateway } from '../../support/servers/local-gateway.ts'
-import { chat, chats, eventUrl, idsOf, isError, newRoom, publish, restIds } from '../../support/stages/rooms.ts'
+import { chat, chats, eventUrl, isError, listDbIds, newRoom, publish, restIds } from '../../support/stages/rooms.ts'
 
 const MAX = 1024 * 1024
 
@@ -60,7 +60,7 @@ publishing('stores an array in order, with whitespace anywhere JSON allows it', 
     stored.map(({ n }: Json) => n),
     [1, 2, undefined],
   )
-  assert.equal(idsOf(stored), idsOf(body.data))
+  assert.equal(listDbIds(stored), listDbIds(body.data))
 })
 
 publishing('keeps numbers, escapes and brackets of an array as they were written', async () => {
@@ -103,7 +103,7 @@ publishing('accepts 1 to 1,000 messages at once', async () => {
   assert.equal(await restIds(gateway, room), [])
   const { status, body } = await post(room, chats(1_000))
   assert.is(status, 201)
-  assert.equal(await restIds(gateway, room), idsOf(body.data))
+  assert.equal(await restIds(gateway, room), listDbIds(body.data))
 })
 
 publishing('rejects each kind of invalid message with its own code', async () => {
@@ -333,7 +333,7 @@ publishing('stores 200 concurrent requests, each message once and in the order o
   const ids: number[] = []
   for (const { status, text, body } of answers) {
     assert.is(status, 201, text)
-    ids.push(...idsOf([body.data].flat()))
+    ids.push(...listDbIds([body.data].flat()))
   }
   assert.is(ids.length, 220)
   assert.is(new Set(ids).size, 220)

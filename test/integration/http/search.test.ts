@@ -8,7 +8,7 @@ import { suite } from '../../support/harness/suite.ts'
 import { getJson, type HttpResult, type Json, postJson, until } from '../../support/harness/wait.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
 import { startLocalGateway } from '../../support/servers/local-gateway.ts'
-import { eventUrl, isError, newRoom, parseMetrics, sampleOf } from '../../support/stages/rooms.ts'
+import { eventUrl, getSampleValue, isError, newRoom, parseMetrics } from '../../support/stages/rooms.ts'
 
 const test = suite('GET /api/search')
 
@@ -161,7 +161,7 @@ test('the metrics have the size of the index', async () => {
   const sample = async (name: string): Promise<number> => {
     const { status, text } = await getJson(`${gateway.url}/metrics`, { headers: bearer(all) })
     assert.is(status, 200, text)
-    return sampleOf(parseMetrics(text), name)
+    return getSampleValue(parseMetrics(text), name)
   }
   await until(async () => (await sample('gateway_search_index_bytes')) > 0, { what: 'the size' })
   await until(async () => (await sample('gateway_search_index_pending_messages')) === 0, { what: 'an index of all' })

@@ -5,7 +5,7 @@ import { assertNothingLost, IdReader, Load } from '../../support/clients/load.ts
 import { PikaPublisher } from '../../support/clients/pika.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { postJson, until } from '../../support/harness/wait.ts'
-import { faultCleared, faultNamed, faultsOf } from '../../support/resilience/observe.ts'
+import { faultCleared, faultNamed, readFaults } from '../../support/resilience/observe.ts'
 import { everyWorker, type Gateway, RUN_WORKERS, startGateway } from '../../support/servers/gateway.ts'
 import { type Line, startProxy } from '../../support/servers/proxy.ts'
 import { type ControlledBroker, controlledBroker, deleteNames, uniqueNames } from '../../support/servers/rabbitmq.ts'
@@ -62,7 +62,7 @@ const overProxy = async (
 
 const bothLost = async (gateway: Gateway): Promise<void> => {
   const lost = async (): Promise<boolean> => {
-    const faults = (await faultsOf(gateway)).filter(({ code }) => code === 'broker_unreachable')
+    const faults = (await readFaults(gateway)).filter(({ code }) => code === 'broker_unreachable')
     return (
       faults
         .map(({ component }) => component)

@@ -5,7 +5,7 @@ import { PikaPublisher } from '../../support/clients/pika.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { until } from '../../support/harness/wait.ts'
 import { holdWriteLock, messageRows, rejectedRows } from '../../support/servers/database.ts'
-import { startGateway, workersOf } from '../../support/servers/gateway.ts'
+import { listWorkerPids, startGateway } from '../../support/servers/gateway.ts'
 import { startProxy } from '../../support/servers/proxy.ts'
 import { controlledBroker, deleteNames, erlangBinary, queueReady, uniqueNames } from '../../support/servers/rabbitmq.ts'
 import { brokerEnv, KEY } from '../../support/stages/stage.ts'
@@ -35,7 +35,7 @@ test('a worker that was frozen until another one took over stores nothing again'
   try {
     await gateway.ready()
     // Either of them can be the active consumer.
-    for (const [round, victim] of workersOf(gateway).entries()) {
+    for (const [round, victim] of listWorkerPids(gateway).entries()) {
       await until(async () => (await consumers()) === 2, { what: 'two consumers' })
       const lock = holdWriteLock(gateway.dbFile)
       await agent.publish({ key: KEY, body: `{"n":"${round} in the writer"}` })

@@ -11,7 +11,7 @@ import {
   FIXTURE,
   FIXTURE_EVENT,
   KEY,
-  messagesOf,
+  listMessages,
   openStage,
   type Stage,
   waitForMessages,
@@ -136,7 +136,7 @@ test('line breaks between tokens are stored as they are and do not break the str
   const [event] = await waitForMessages(stream, 1)
   assert.is(event!.data.message_id, 'l')
   assert.ok(event!.rawData.includes('12302548181076029'))
-  assert.is(messagesOf(stream).length, 1)
+  assert.is(listMessages(stream).length, 1)
   stream.close()
 })
 

@@ -6,7 +6,7 @@ import { suite } from '../../support/harness/suite.ts'
 import { runs } from '../../support/harness/tier.ts'
 import { getJson, type Json, until } from '../../support/harness/wait.ts'
 import { addRejected } from '../../support/servers/database.ts'
-import { type Gateway, workersOf } from '../../support/servers/gateway.ts'
+import { type Gateway, listWorkerPids } from '../../support/servers/gateway.ts'
 import { startLocalGateway } from '../../support/servers/local-gateway.ts'
 import { sharedBroker } from '../../support/servers/rabbitmq.ts'
 import { chats, newRoom, publish } from '../../support/stages/rooms.ts'
@@ -93,7 +93,7 @@ test('every worker reports the metrics of all workers, including one that does n
         `${whole.queue.consumers} consumers, not one sum of all workers`,
       )
     }
-    const [frozen] = workersOf(gateway)
+    const [frozen] = listWorkerPids(gateway)
     process.kill(frozen!, 'SIGSTOP')
     const silent = await until(async () => {
       // Some connections are accepted by the frozen worker.

@@ -6,7 +6,7 @@ import { bearer, guarded, sign } from '../../support/clients/tokens.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { freePort, getJson, postJson, request, until } from '../../support/harness/wait.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
-import { chat, parseMetrics, sampleOf } from '../../support/stages/rooms.ts'
+import { chat, getSampleValue, parseMetrics } from '../../support/stages/rooms.ts'
 
 const http = suite('the metrics of HTTP requests')
 
@@ -132,7 +132,7 @@ http('have no label that a client has chosen', async () => {
 http.full('of several workers are added up', async () => {
   const own = await startGateway({ env: { WORKERS: '2' } })
   const get = async (): Promise<Map<string, number>> => parseMetrics((await getJson(`${own.url}/metrics`)).text)
-  await until(async () => sampleOf(await get(), 'gateway_workers') === 2, { what: 'both workers' })
+  await until(async () => getSampleValue(await get(), 'gateway_workers') === 2, { what: 'both workers' })
   const before = await get()
   for (let n = 0; n < 10; n++) await getJson(`${own.url}/api/events`, { headers: { connection: 'close' } })
   const stream = await openSse(`${own.url}/api/stream?event_id=*`)

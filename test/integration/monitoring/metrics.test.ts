@@ -8,7 +8,7 @@ import { getJson, postJson, until } from '../../support/harness/wait.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
 import { startProxy } from '../../support/servers/proxy.ts'
 import { type SharedBroker, sharedBroker, withChannel } from '../../support/servers/rabbitmq.ts'
-import { chat, chats, eventUrl, metric, parseMetrics, publish, sampleOf } from '../../support/stages/rooms.ts'
+import { chat, chats, eventUrl, getSampleValue, metric, parseMetrics, publish } from '../../support/stages/rooms.ts'
 import { brokerEnv, KEY, openStage, type Stage } from '../../support/stages/stage.ts'
 
 const samplesOf = async ({ url }: Pick<Gateway, 'url'>): Promise<Map<string, number>> =>
@@ -42,7 +42,7 @@ figures('count what is sent to subscribers: messages, bytes, pages of history', 
   await publish(gateway, room, chats(1_200))
   const before = await samplesOf(gateway)
   const rise = async (name: string): Promise<number> =>
-    sampleOf(await samplesOf(gateway), name) - sampleOf(before, name)
+    getSampleValue(await samplesOf(gateway), name) - getSampleValue(before, name)
   let bytes = 0
   for (let readers = 1; readers <= 2; readers++) {
     const stream = await openSse(`${eventUrl(gateway, room)}/stream`)
@@ -127,7 +127,7 @@ figures('report database sizes, event loop delay and version', async () => {
   assert.ok(samples.get('gateway_database_disk_free_bytes')! > 0)
   assert.ok(samples.get('process_resident_memory_bytes')! > 10_000_000)
   assert.is(samples.get('gateway_ready'), 1)
-  assert.is(sampleOf(samples, 'gateway_build_info'), 1)
+  assert.is(getSampleValue(samples, 'gateway_build_info'), 1)
   assert.is(samples.has('gateway_queue_messages_ready'), false, 'embedded, there is no queue')
   const looks = 'nodejs_eventloop_lag_seconds_count'
   // Each scrape resets the samples of the delay, so two scrapes must not follow immediately.
@@ -195,7 +195,7 @@ figures('of several workers are merged, and shared values are not added up', asy
   await publish(pair, 'shared', chats(10))
   const samples = await samplesOf(pair)
   assert.is(samples.get('gateway_messages_stored_total'), 10)
-  assert.is(sampleOf(samples, 'gateway_build_info'), 1)
+  assert.is(getSampleValue(samples, 'gateway_build_info'), 1)
   assert.is(samples.get('gateway_ready'), 1)
   assert.is(samples.get('gateway_database_bytes'), statSync(pair.dbFile).size)
   const started = samples.get('process_start_time_seconds')!

@@ -22,10 +22,10 @@ import { callCli, hasTerminal, jsonLines, runCli, startCli, startOnTerminal } fr
 import { collectIds, openSse } from '../../support/clients/sse.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { type Json, tempDir } from '../../support/harness/wait.ts'
-import { addRejected, inDatabase, integrityOf, messageRows } from '../../support/servers/database.ts'
+import { addRejected, checkIntegrity, inDatabase, messageRows } from '../../support/servers/database.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
 import { store } from '../../support/stages/entries.ts'
-import { chat, chats, eventUrl, idsOf, newRoom, publish, readPages } from '../../support/stages/rooms.ts'
+import { chat, chats, eventUrl, listDbIds, newRoom, publish, readPages } from '../../support/stages/rooms.ts'
 import { openSqlite } from '../../support/store/sqlite-store.ts'
 
 const test = suite('backup')
@@ -124,7 +124,7 @@ test('under load it is consistent, and clients that resume on the restored store
     bytes: statSync(file).size,
   })
   assert.ok(said.messages > 6_100 && said.messages < live.length, `${said.messages} of ${live.length}`)
-  assert.is(integrityOf(file), 'ok')
+  assert.is(checkIntegrity(file), 'ok')
   assert.equal(messageRows(file), live.slice(0, said.messages), 'a prefix, to the last field')
   assert.equal(readdirSync(dirname(file)), ['backup.db'])
   assert.is(readHeader(file)?.applicationId, BACKUP_APPLICATION_ID)
@@ -175,7 +175,7 @@ test('under load it is consistent, and clients that resume on the restored store
   tail.child.kill('SIGTERM')
   const ended = await tail.done
   assert.match(ended.stderr, 'The database was replaced')
-  const restored = idsOf((await readPages(gateway, room)).flat())
+  const restored = listDbIds((await readPages(gateway, room)).flat())
   const heard = jsonLines<{ db_id: number }>(ended.stdout).map(({ db_id }) => db_id)
   assert.equal(heard.slice(-restored.length), restored)
 })

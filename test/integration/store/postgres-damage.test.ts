@@ -8,7 +8,7 @@ import { DamageLatch } from '../../../src/store/damage-latch.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { until } from '../../support/harness/wait.ts'
 import { freshSchema, type Postgres, queryRows, startPostgres } from '../../support/servers/postgres.ts'
-import { entryOf } from '../../support/stages/entries.ts'
+import { newEntry } from '../../support/stages/entries.ts'
 import { openPostgres } from '../../support/store/postgres-store.ts'
 
 const PAGE = { messages: 500, bytes: Number.POSITIVE_INFINITY }
@@ -65,7 +65,7 @@ for (const [what, relation] of [
     try {
       const body = (n: number): string => JSON.stringify({ n, text: 'x'.repeat(700) })
       for (let n = 0; n < COUNT; n++) {
-        await log.append([entryOf({ message_id: `m${String(n).padStart(200, '0')}`, body: body(n) })])
+        await log.append([newEntry({ message_id: `m${String(n).padStart(200, '0')}`, body: body(n) })])
       }
       const ofFirstBlock = 'SELECT max(db_id) AS last FROM message WHERE (ctid::text::point)[0] = 0'
       const last = Number((await queryRows<{ last: string }>(url, ofFirstBlock))[0]!.last)
@@ -74,7 +74,7 @@ for (const [what, relation] of [
       // The connections of before the restart are gone.
       await until(async () => (await codeOf(log.head())) === 'none')
       // Its id is the smallest, so its place is in the first leaf of the index, which is the second block.
-      const append = (): Promise<string> => codeOf(log.append([entryOf({ message_id: 'a', body: body(COUNT) })]))
+      const append = (): Promise<string> => codeOf(log.append([newEntry({ message_id: 'a', body: body(COUNT) })]))
       if (relation === 'message') {
         let cursor = 0
         let code = 'none'

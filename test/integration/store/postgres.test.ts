@@ -23,7 +23,7 @@ import type { SearchQuery } from '../../../src/store/search/search.ts'
 import type { MessageStore } from '../../../src/store/store.ts'
 import { startCli } from '../../support/clients/cli.ts'
 import { WAIT_MS } from '../../support/harness/limits.ts'
-import { childrenOf } from '../../support/harness/processes.ts'
+import { listChildren } from '../../support/harness/processes.ts'
 import { postgresBin } from '../../support/harness/provision.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { until } from '../../support/harness/wait.ts'
@@ -31,15 +31,15 @@ import { ROOT } from '../../support/servers/gateway.ts'
 import { startDeafLine } from '../../support/servers/half-open-proxy.ts'
 import {
   connect,
+  extractSchemaName,
   freshSchema,
   messagesIn,
   queryRows,
   rejectedIn,
-  schemaOf,
   sharedPostgres,
 } from '../../support/servers/postgres.ts'
 import { startProxy } from '../../support/servers/proxy.ts'
-import { appendPatiently, entryOf, newMessage, originOf, rejectionOf, store } from '../../support/stages/entries.ts'
+import { appendPatiently, newEntry, newMessage, newOrigin, newRejection, store } from '../../support/stages/entries.ts'
 import { openPostgres } from '../../support/store/postgres-store.ts'
 
 const ALL = { messages: 10_000, bytes: Number.POSITIVE_INFINITY }
@@ -105,7 +105,7 @@ test('no db_id becomes visible after a greater one, however long commits take (L
     logs.map(async (log, writer) => {
       const ids: number[] = []
       for (let n = 0; n < 40; n++) {
-        const batch = [entryOf({ event_id: `w${writer}` }), entryOf({ event_id: 'shared' })]
+        const batch = [newEntry({ event_id: `w${writer}` }), newEntry({ event_id: 'shared' })]
         ids.push(...(await appendPatiently(log, batch)).map(({ db_id }) => db_id))
       }
       return ids
@@ -144,10 +144,10 @@ test('a smaller db_id that is held open while another host writes is read first 
     seen.push(...page.messages.map(({ db_id }) => db_id))
     through = page.readThrough
   }
-  const smaller = held.append([entryOf({ event_id: 'held' })])
+  const smaller = held.append([newEntry({ event_id: 'held' })])
   await until(async () => (await waiting()) === 1, { what: 'a commit that is held open' })
   let isDone = false
-  const greater = other.append([entryOf({ event_id: 'other' })]).finally(() => (isDone = true))
+  const greater = other.append([newEntry({ event_id: 'other' })]).finally(() => (isDone = true))
   await until(async () => isDone || (await waiting()) === 2, { what: 'the other host waits, or has written' })
   await follow()
   await release()
@@ -212,7 +212,7 @@ test('names of any characters are kept and distinguished, even those that Postgr
       [[ids[index], name, name]],
     )
   }
-  const again = await log.append(odd.map((name) => entryOf({ event_id: 'e', message_id: name, body: '{}' })))
+  const again = await log.append(odd.map((name) => newEntry({ event_id: 'e', message_id: name, body: '{}' })))
   assert.equal(
     again.map(({ kind, db_id }) => [kind, db_id]),
     ids.map((id) => ['conflict', id]),
@@ -239,8 +239,13 @@ test('bodies are stored exactly as published', async () => {
 test('a body that PostgreSQL cannot store is rejected alone, with its reason, in the commit of its neighbours', async () => {
   const url = freshSchema(server)
   const log = await open(url)
-  const nul = entryOf({ message_id: 'nul', body: '{"a":"\0"}' }, originOf())
-  const outcomes = await log.append([entryOf({ message_id: 'a' }), nul, rejectionOf('x'), entryOf({ message_id: 'b' })])
+  const nul = newEntry({ message_id: 'nul', body: '{"a":"\0"}' }, newOrigin())
+  const outcomes = await log.append([
+    newEntry({ message_id: 'a' }),
+    nul,
+    newRejection('x'),
+    newEntry({ message_id: 'b' }),
+  ])
   assert.equal(
     outcomes.map(({ kind }) => kind),
     ['stored', 'refused', 'rejected', 'stored'],
@@ -277,7 +282,7 @@ const holdLocks = async (url: string, sql: string): Promise<() => Promise<void>>
 
 test('startup waits while another process creates or locks the tables, warns once, and continues', async () => {
   const url = freshSchema(server)
-  for (const lock of [schemaLockSql(schemaOf(url)), 'LOCK TABLE header']) {
+  for (const lock of [schemaLockSql(extractSchemaName(url)), 'LOCK TABLE header']) {
     const release = await holdLocks(url, lock)
     const warnings: string[] = []
     const opening = open(url, { lockTimeoutMs: 20, onWarning: (text) => warnings.push(text) })
@@ -309,7 +314,7 @@ test('startup fails if a lock is never released, and names its holder', async ()
   await open(url)
   const release = await holdLocks(url, 'LOCK TABLE header')
   const error = await openPostgres(url, { lockTimeoutMs: 20, startLockTimeoutMs: 1 }).catch((fault) => fault)
-  assert.equal([error.code, error.message.includes(schemaOf(url))], ['storage_busy', true])
+  assert.equal([error.code, error.message.includes(extractSchemaName(url))], ['storage_busy', true])
   await release()
 })
 
@@ -375,7 +380,7 @@ for (const WORKERS of ['1', '2']) {
 
 test('a gateway whose first worker is stopped alone while it waits for its database exits with an error', async () => {
   const { starting, release } = await startWaiting({ WORKERS: '2' })
-  for (const pid of childrenOf(starting.child.pid!)) process.kill(pid, 'SIGTERM')
+  for (const pid of listChildren(starting.child.pid!)) process.kill(pid, 'SIGTERM')
   const { code, stdout, stderr } = await starting.done
   assert.is(code, 1, stdout + stderr)
   await release()
@@ -426,7 +431,7 @@ test('the tables are those of schema.sql, column for column', async () => {
       url,
       `SELECT column_name, data_type, is_nullable, collation_name FROM information_schema.columns
       WHERE table_schema = $1 AND table_name = $2 ORDER BY ordinal_position`,
-      [schemaOf(url), name],
+      [extractSchemaName(url), name],
     )
     assert.equal(
       columns.map((one) => [one.column_name, one.data_type, one.is_nullable, one.collation_name]),
@@ -444,7 +449,7 @@ test('the tables are those of schema.sql, column for column', async () => {
     .pluck()
     .all()
   const made = await queryRows<{ indexname: string }>(url, 'SELECT indexname FROM pg_indexes WHERE schemaname = $1', [
-    schemaOf(url),
+    extractSchemaName(url),
   ])
   for (const name of indexes)
     assert.ok(
@@ -509,7 +514,10 @@ test('tables that are upgraded under a running store are used one version ahead,
   assert.is(warnings.length, 1, String(warnings))
   assert.match(warnings[0]!, `they have version ${SCHEMA_VERSION + 1}`)
   await queryRows(url, `UPDATE header SET version = ${SCHEMA_VERSION + 2}`)
-  assert.equal([await codeOf(log.append([entryOf()])), await codeOf(log.check(false))], Array(2).fill('database_newer'))
+  assert.equal(
+    [await codeOf(log.append([newEntry()])), await codeOf(log.check(false))],
+    Array(2).fill('database_newer'),
+  )
   assert.is((await messagesIn(url)).length, 1)
 })
 
@@ -561,7 +569,7 @@ test('the clock of the server decides about retention, whatever that of a host i
 test('retention reads only the first rows of the quarantine, however long it is', async () => {
   const url = freshSchema(server)
   const log = await open(url)
-  await log.append([20, 20, 5].map((received_at) => rejectionOf('x', { received_at })))
+  await log.append([20, 20, 5].map((received_at) => newRejection('x', { received_at })))
   assert.is(await log.prune({ receivedBefore: 10, messagesPerEvent: null }, 2), 0)
   const expired = { receivedBefore: 21, messagesPerEvent: null }
   assert.equal([await log.prune(expired, 2), await log.prune(expired, 2), await log.prune(expired, 2)], [2, 1, 0])
@@ -589,7 +597,7 @@ test('a host whose clock is ahead neither deletes the revocations of others nor 
 
 test('a foreign schema is rejected and left unchanged', async () => {
   const url = freshSchema(server)
-  const schema = schemaOf(url)
+  const schema = extractSchemaName(url)
   await queryRows(server, `CREATE SCHEMA "${schema}"; CREATE TABLE "${schema}".event (id int)`)
   const error = await openPostgres(url).catch((fault: GatewayError) => fault)
   assert.is((error as GatewayError).code, 'database_not_ours')
@@ -604,16 +612,16 @@ test('tables that are replaced under the store are detected before anything is w
   await store(log, {})
   await queryRows(url, "UPDATE log SET log_id = 'another'")
   for (const write of [false, true]) assert.is(await codeOf(log.check(write)), 'database_replaced')
-  assert.is(await codeOf(log.append([entryOf()])), 'database_replaced')
+  assert.is(await codeOf(log.append([newEntry()])), 'database_replaced')
   assert.is((await messagesIn(url)).length, 1)
-  await queryRows(url, `DROP SCHEMA "${schemaOf(url)}" CASCADE`)
+  await queryRows(url, `DROP SCHEMA "${extractSchemaName(url)}" CASCADE`)
   assert.is(await codeOf(log.check(false)), 'database_replaced')
-  assert.is(await codeOf(log.append([entryOf()])), 'database_replaced')
+  assert.is(await codeOf(log.append([newEntry()])), 'database_replaced')
 })
 
 test('a command changes nothing in the quarantine of a store that was moved or replaced since it was opened', async () => {
   const url = freshSchema(server)
-  await (await open(url)).append([rejectionOf('x')])
+  await (await open(url)).append([newRejection('x')])
   const [row] = await rejectedIn(url)
   const { rejected_id } = row!
   const quarantine = await PostgresQuarantine.open(parsePostgresUrl(url))
@@ -641,7 +649,7 @@ test('other processes are notified of a commit, a revocation and a sign-out; the
   heard.length = 0
   await store(one, {})
   await until(() => heard.length > 0, { what: 'the word of the commit' })
-  await one.append([rejectionOf('x')])
+  await one.append([newRejection('x')])
   await one.revoke({ subject: 's', issued_before: 1, until: null }, 0)
   await until(() => heard.length > 1, { what: 'the word of the revocation' })
   await one.notifySessionEnd('token-1')
@@ -657,7 +665,7 @@ test('a listener that lost its connection listens again, and reports that notifi
   const ended = await queryRows(
     url,
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND query LIKE $1",
-    [`%${schemaOf(url)}%`],
+    [`%${extractSchemaName(url)}%`],
   )
   assert.is(ended.length, 1)
   await until(() => heard === 2, { what: 'it listens again' })
@@ -668,7 +676,7 @@ test('a check does not pass while the table of a failed write is locked, althoug
   const url = freshSchema(server)
   const log = await open(url)
   const release = await holdLocks(url, 'LOCK TABLE message')
-  assert.is(await codeOf(log.append([entryOf()])), 'storage_busy')
+  assert.is(await codeOf(log.append([newEntry()])), 'storage_busy')
   for (let n = 0; n < 2; n++) assert.is(await codeOf(log.check(true)), 'storage_busy')
   await release()
   assert.is(await codeOf(log.check(true)), 'none')
@@ -682,7 +690,7 @@ test('a silent server is noticed by a check, fails what is in progress and furth
   await store(log, {})
   await log.check(false)
   line.freeze()
-  const inProgress = [log.append([entryOf()]), log.head()].map(codeOf)
+  const inProgress = [log.append([newEntry()]), log.head()].map(codeOf)
   assert.is(await codeOf(log.check(false)), 'database_unreachable')
   assert.equal(await Promise.all(inProgress), ['database_unreachable', 'database_unreachable'])
   const errorOf = () => log.head().catch((fault: GatewayError) => fault)
@@ -696,7 +704,7 @@ test('a silent server is noticed by a check, fails what is in progress and furth
 /** Ends the listener's connection, and returns once the server has done it. */
 const endListener = async (url: string): Promise<void> => {
   const where = "FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND query LIKE $1"
-  const values = [`%${schemaOf(url)}%`]
+  const values = [`%${extractSchemaName(url)}%`]
   assert.is((await queryRows(server, `SELECT pg_terminate_backend(pid) ${where}`, values)).length, 1)
   await until(async () => (await queryRows(server, `SELECT 1 ${where}`, values)).length === 0, { what: 'its end' })
 }
@@ -706,13 +714,13 @@ test('a listener whose connection breaks while it subscribes has one connection 
   const port = Number(new URL(server).port)
   const line = await startProxy(port)
   const holder = await connect(url)
-  await holder.query(tryListenerLockSql(schemaOf(url)))
+  await holder.query(tryListenerLockSql(extractSchemaName(url)))
   let heard = 0
   await open(url.replace(/:\d+\//, `:${line.port}/`), { lockTimeoutMs: WAIT_MS, onAppended: () => heard++ })
   let waiting: { pid: number }[] = []
   const subscribes = async (): Promise<boolean> => {
     const sql = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'advisory' AND query LIKE $1"
-    waiting = await queryRows(server, sql, [`LISTEN "${schemaOf(url)}"%`])
+    waiting = await queryRows(server, sql, [`LISTEN "${extractSchemaName(url)}"%`])
     return waiting.length === 1
   }
   await until(subscribes, { what: 'a listener that subscribes' })
@@ -763,7 +771,7 @@ test('a check does not wait for reads that hang on a silent server, although the
 
 test('a check that gets no connection has the error of the last attempt, and breaks no read', async () => {
   const own = freshSchema(server)
-  const [role, database] = [schemaOf(own), new URL(own).pathname.slice(1)]
+  const [role, database] = [extractSchemaName(own), new URL(own).pathname.slice(1)]
   await queryRows(server, `CREATE ROLE "${role}" LOGIN PASSWORD 'own'`)
   await queryRows(server, `GRANT CREATE ON DATABASE "${database}" TO "${role}"`)
   const url = own.replace(/\/\/[^@]+@/, `//${role}:own@`)
@@ -792,9 +800,9 @@ test('a commit whose response is lost is detected: neither messages nor quaranti
       once = false
     },
   })
-  await (await open(url)).append([entryOf({ message_id: 'm', body: '{"first":1}' })])
-  const conflict = entryOf({ message_id: 'm', body: '{"second":1}' }, originOf())
-  const batch = [entryOf({ message_id: 'a' }), rejectionOf('bad'), conflict, entryOf({ message_id: 'b' })]
+  await (await open(url)).append([newEntry({ message_id: 'm', body: '{"first":1}' })])
+  const conflict = newEntry({ message_id: 'm', body: '{"second":1}' }, newOrigin())
+  const batch = [newEntry({ message_id: 'a' }), newRejection('bad'), conflict, newEntry({ message_id: 'b' })]
   const lost = codeOf(log.append(batch))
   await until(async () => (await messagesIn(url)).length === 3, { what: 'the commit' })
   line.reset()
@@ -817,7 +825,7 @@ test('a commit whose response is lost is detected: neither messages nor quaranti
 
 test('a restored copy has its own log_id, and assigns no id that the lost store can have assigned (R1)', async () => {
   const url = freshSchema(server)
-  const schema = schemaOf(url)
+  const schema = extractSchemaName(url)
   const before = await open(url)
   const [first] = await store(before, { received_at: Date.now() })
   const bin = postgresBin()
@@ -832,10 +840,10 @@ test('a restored copy has its own log_id, and assigns no id that the lost store 
     encoding: 'utf8',
   })
   assert.is(restored.status, 0, restored.stderr)
-  assert.is(await codeOf(before.append([entryOf()])), 'none', 'it is the same log until a gateway starts on it')
+  assert.is(await codeOf(before.append([newEntry()])), 'none', 'it is the same log until a gateway starts on it')
   const after = await open(url)
   assert.is.not(after.logId, before.logId)
-  assert.is(await codeOf(before.append([entryOf()])), 'database_replaced')
+  assert.is(await codeOf(before.append([newEntry()])), 'database_replaced')
   const [next] = await store(after, {})
   assert.ok(next! - first! >= 1_000_000_000, `${next} after ${first}`)
   assert.is((await open(url)).logId, after.logId, 'once')
@@ -870,12 +878,12 @@ test('reads continue while a write waits', async () => {
   const log = await open(url)
   const [id] = await store(log, {})
   const other = await connect(url)
-  await other.query(`BEGIN; ${advisoryLockSql(schemaOf(url))}`)
-  const late = codeOf(log.append([entryOf()]))
+  await other.query(`BEGIN; ${advisoryLockSql(extractSchemaName(url))}`)
+  const late = codeOf(log.append([newEntry()]))
   assert.equal(await idsOf(log), [id])
   assert.is(await late, 'storage_busy')
   await other.end()
-  assert.is((await log.append([entryOf()]))[0]!.kind, 'stored')
+  assert.is((await log.append([newEntry()]))[0]!.kind, 'stored')
 })
 
 test('a search scans the messages, newest first, whatever their text is', async () => {

@@ -11,11 +11,11 @@ import { transferStore } from '../../../src/store/transfer/transfer.ts'
 import { callCli, hasTerminal, startCli, startOnTerminal } from '../../support/clients/cli.ts'
 import { collectIds, openSse } from '../../support/clients/sse.ts'
 import { suite } from '../../support/harness/suite.ts'
-import { inDatabase, integrityOf } from '../../support/servers/database.ts'
+import { checkIntegrity, inDatabase } from '../../support/servers/database.ts'
 import { fastDir } from '../../support/servers/fast-dir.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
 import { freshSchema, queryRows, sharedPostgres } from '../../support/servers/postgres.ts'
-import { newMessage, rejectionOf, store } from '../../support/stages/entries.ts'
+import { newMessage, newRejection, store } from '../../support/stages/entries.ts'
 import { chats, eventUrl, newRoom, publish } from '../../support/stages/rooms.ts'
 import { openPostgres } from '../../support/store/postgres-store.ts'
 import { openSqlite } from '../../support/store/sqlite-store.ts'
@@ -62,7 +62,7 @@ const fill = async (log: MessageStore): Promise<void> => {
   const names = { message_from: 'fr\u001aom', message_type: '中文\0', round_id: 7, received_at: 5_000 }
   await store(log, { event_id: 'pruned', traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01` }, names, twice)
   await log.append([{ kind: 'message', message: twice, origin: null }])
-  await log.append(['x', '\0y', 'z'].map((body) => rejectionOf(body, { detail: 'no\0ne' })))
+  await log.append(['x', '\0y', 'z'].map((body) => newRejection(body, { detail: 'no\0ne' })))
   await log.quarantine.drop([3])
   await log.revoke({ subject: 'ann', issued_before: 3, until: null }, 0)
 }
@@ -86,7 +86,7 @@ test('it is the same after a move and a move back', async () => {
   await moved.stop()
   await move(url, back)
   assert.equal(contentOf(back), before)
-  assert.is(integrityOf(back), 'ok')
+  assert.is(checkIntegrity(back), 'ok')
   assert.is(await codeOf(openPostgres(url)), 'database_moved')
   const again = freshSchema(server)
   await move(back, again)

@@ -8,7 +8,17 @@ import { suite } from '../../support/harness/suite.ts'
 import { TRANSPORT } from '../../support/harness/transport.ts'
 import { getJson, type Json, request, until } from '../../support/harness/wait.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
-import { chat, chats, eventUrl, idsOf, isError, metric, newRoom, publish, restIds } from '../../support/stages/rooms.ts'
+import {
+  chat,
+  chats,
+  eventUrl,
+  isError,
+  listDbIds,
+  metric,
+  newRoom,
+  publish,
+  restIds,
+} from '../../support/stages/rooms.ts'
 
 let gateway: Gateway
 const open: SseStream[] = []
@@ -340,7 +350,7 @@ streams('release their memory when clients disconnect while they are being serve
   for (let n = 0; n < 40; n++) (await streamOf(room)).close()
   const gone = async (): Promise<boolean> => (await metric(gateway, 'gateway_subscribers')) === 0
   await until(gone, { what: 'no readers' })
-  assert.equal(idsOf((await getJson(`${eventUrl(gateway, room)}/messages`)).body.data).length, 500)
+  assert.equal(listDbIds((await getJson(`${eventUrl(gateway, room)}/messages`)).body.data).length, 500)
 })
 
 streams.run()

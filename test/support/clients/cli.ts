@@ -5,12 +5,12 @@ import { runCommandLine } from '../../../src/cli/main.ts'
 import { VARIABLE_NAMES } from '../../../src/config/variables.ts'
 import { killAtExit } from '../harness/cleanup.ts'
 import { within } from '../harness/limits.ts'
-import { isScript, PROGRAM, wordsOf } from '../harness/program.ts'
+import { getCommandLine, isScript, PROGRAM } from '../harness/program.ts'
 import { until } from '../harness/wait.ts'
 import type { Env } from '../servers/gateway.ts'
 
 /** The arguments that start the command line. */
-const WORDS = wordsOf(PROGRAM)
+const WORDS = getCommandLine(PROGRAM)
 
 export type Ran = { code: number | null; signal: NodeJS.Signals | null; stdout: string; stderr: string }
 
@@ -35,7 +35,7 @@ export const UNSET = Object.fromEntries(
   ]),
 )
 
-const envOf = (env: Env = {}): NodeJS.ProcessEnv => {
+const createEnv = (env: Env = {}): NodeJS.ProcessEnv => {
   const all = {
     PATH: process.env.PATH,
     NODE_V8_COVERAGE: process.env.NODE_V8_COVERAGE,
@@ -87,7 +87,7 @@ const follow = (child: ChildProcessWithoutNullStreams, input: string | Buffer | 
 
 /** Starts a command. Its stdin stays open unless there is input. */
 export const startCli = (args: readonly string[], { env, input }: CallOptions = {}): Running =>
-  follow(spawn(WORDS[0]!, [...WORDS.slice(1), ...args], { env: envOf(env), stdio: 'pipe' }), input)
+  follow(spawn(WORDS[0]!, [...WORDS.slice(1), ...args], { env: createEnv(env), stdio: 'pipe' }), input)
 
 /** Runs a command until it exits, without stdin unless there is input. */
 export const runCli = (args: readonly string[], { env, input = '' }: CallOptions = {}): Promise<Ran> =>
@@ -110,7 +110,7 @@ const capture = (): { stream: NodeJS.WriteStream; text(): string } => {
 const callOne = async (args: readonly string[], { env, input = '' }: CallOptions): Promise<Ran> => {
   const [out, err, stdin] = [capture(), capture(), Readable.from(input === '' ? [] : [Buffer.from(input)])]
   const own = process.env
-  process.env = envOf(env)
+  process.env = createEnv(env)
   try {
     const streams = { stdin: stdin as unknown as StandardStreams['stdin'], stdout: out.stream, stderr: err.stream }
     const code = await within(runCommandLine(args, streams as StandardStreams), `the end of ${args.join(' ')}`)
@@ -134,7 +134,7 @@ export const callCli = (args: readonly string[], options: CallOptions = {}): Pro
 
 /** Runs a shell command without rc file (which it would read if stdin is a socket). `$CLI` is the command line. */
 export const startShell = (line: string, { env, input }: CallOptions = {}): Running => {
-  const full = envOf({ ...env, CLI: WORDS.join(' ') })
+  const full = createEnv({ ...env, CLI: WORDS.join(' ') })
   return follow(spawn('/bin/bash', ['--norc', '-c', line], { env: full, stdio: 'pipe' }), input)
 }
 
@@ -147,7 +147,7 @@ const quoted = (word: string): string => `'${word.replaceAll("'", `'\\''`)}'`
 export const startOnTerminal = (args: readonly string[], { env, input }: CallOptions = {}): Running => {
   const line = `stty cols 120 -echo; exec ${[...WORDS, ...args].map(quoted).join(' ')}`
   return follow(
-    spawn('script', ['-qec', line, '/dev/null'], { env: envOf({ SHELL: '/bin/sh', ...env }), stdio: 'pipe' }),
+    spawn('script', ['-qec', line, '/dev/null'], { env: createEnv({ SHELL: '/bin/sh', ...env }), stdio: 'pipe' }),
     input,
   )
 }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import * as assert from 'uvu/assert'
 import { until } from '../harness/wait.ts'
-import { storedIn, violationsOf } from '../resilience/oracle.ts'
+import { checkOutcome, storedIn } from '../resilience/oracle.ts'
 import { countMessages } from '../servers/database.ts'
 import type { Gateway } from '../servers/gateway.ts'
 import { KEY, streamUrl } from '../stages/stage.ts'
@@ -144,7 +144,7 @@ export const assertNothingLost = async (
   const confirmed = loads.flatMap(({ event_id, confirmed }) =>
     confirmed.map((message_id) => ({ event_id, message_id })),
   )
-  const violations = violationsOf({
+  const violations = checkOutcome({
     confirmed,
     invalid: [],
     ...storedIn(file, new Set(loads.map(({ event_id }) => event_id))),

@@ -40,5 +40,5 @@ export const declaredMetrics = (): Map<string, Declared> => {
 }
 
 /** Names of the time series that a metric can be queried by. */
-export const seriesOf = ({ name, type }: Declared): string[] =>
+export const listSeriesNames = ({ name, type }: Declared): string[] =>
   type === 'histogram' ? [`${name}_bucket`, `${name}_sum`, `${name}_count`] : [name]

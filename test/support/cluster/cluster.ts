@@ -4,7 +4,7 @@ import { type Env, type Gateway, startGateway } from '../servers/gateway.ts'
 import { type Nginx, startNginx } from '../servers/nginx.ts'
 import { type Line, startProxy } from '../servers/proxy.ts'
 import { type Broker, erlangBinary, type Names, startCluster } from '../servers/rabbitmq.ts'
-import { parseMetrics, sampleOf } from '../stages/rooms.ts'
+import { getSampleValue, parseMetrics } from '../stages/rooms.ts'
 import { brokerEnv } from '../stages/stage.ts'
 import { DatabasePair } from './databases.ts'
 
@@ -50,7 +50,7 @@ export const clusterToken = (sub: string): Promise<string> =>
   sign({ sub, scope: 'admin publish', events: '*', exp: Math.floor(Date.now() / 1_000) + 604_800 })
 
 /** Addresses of loopback that no other process of the machine is likely to have. */
-const hostsOf = (): ((n: number) => string) => {
+const createHostNames = (): ((n: number) => string) => {
   const [high, low] = [1 + ((process.pid >> 8) % 254), process.pid & 255]
   return (n) => `127.${high}.${low}.${n}`
 }
@@ -58,7 +58,7 @@ const hostsOf = (): ((n: number) => string) => {
 const lines = (targets: readonly Parameters<typeof startProxy>[0][]): Promise<Line[]> =>
   Promise.all(targets.map((target) => startProxy(target)))
 
-const listOf = (all: readonly Line[], first: number): string =>
+const formatAddresses = (all: readonly Line[], first: number): string =>
   all.map((_, index) => `127.0.0.1:${all[(index + first) % all.length]!.port}`).join(',')
 
 /**
@@ -67,7 +67,7 @@ const listOf = (all: readonly Line[], first: number): string =>
  * @param entry the program of the gateways; the one of this run if absent
  */
 export const openCluster = async (options: { readonly entry?: string; readonly env?: Env } = {}): Promise<Cluster> => {
-  const host = hostsOf()
+  const host = createHostNames()
   const cleanUp: (() => Promise<unknown>)[] = []
   const dispose = async (): Promise<void> => {
     for (const undo of cleanUp.splice(0).reverse()) await undo()
@@ -91,8 +91,8 @@ export const openCluster = async (options: { readonly entry?: string; readonly e
       const toNodes = await lines(nodes)
       cleanUp.push(() => Promise.all([...toDatabases, ...toNodes].map((line) => line.close())))
       ways.push({ databases: toDatabases, nodes: toNodes })
-      const database = databases.primary.url.replace(/@[^/]+/, `@${listOf(toDatabases, 0)}`)
-      const env = brokerEnv(`amqp://guest:guest@${listOf(toNodes, index)}`, NAMES, {
+      const database = databases.primary.url.replace(/@[^/]+/, `@${formatAddresses(toDatabases, 0)}`)
+      const env = brokerEnv(`amqp://guest:guest@${formatAddresses(toNodes, index)}`, NAMES, {
         ...guarded({ HOST: host(11 + index), DATABASE_URL: database, TRUSTED_PROXIES: '127.0.0.1' }),
         ...options.env,
       })
@@ -113,7 +113,7 @@ export const openCluster = async (options: { readonly entry?: string; readonly e
       end`)
     const headers = bearer(await clusterToken('operator'))
     const storedBy = async ({ url }: Gateway): Promise<number> =>
-      sampleOf(parseMetrics((await getJson(`${url}/metrics`, { headers })).text), STORED)
+      getSampleValue(parseMetrics((await getJson(`${url}/metrics`, { headers })).text), STORED)
     const runningNodes = (node: Broker): Promise<string> => node.evaluate('length(rabbit_nodes:all_running())')
     const cluster: Cluster = {
       ...{ nginx, gateways, nodes, databases, names: NAMES, headers, dispose },

@@ -1,6 +1,6 @@
 import { limit } from '../harness/limits.ts'
 import { until } from '../harness/wait.ts'
-import { idOf, type Outcome, type StoredRow } from '../resilience/oracle.ts'
+import { extractMessageId, type Outcome, type StoredRow } from '../resilience/oracle.ts'
 import { type Postgres, queryRows, rejectedIn, startPostgres, startStandby } from '../servers/postgres.ts'
 import { type Line, startProxy } from '../servers/proxy.ts'
 
@@ -97,7 +97,7 @@ export class DatabasePair {
     const isSame = JSON.stringify(rows) === JSON.stringify(copy)
     return {
       rows: rows.map((row) => ({ ...row, db_id: Number(row.db_id) })),
-      quarantined: (await rejectedIn(this.primary.url)).map(({ body }) => idOf(body)),
+      quarantined: (await rejectedIn(this.primary.url)).map(({ body }) => extractMessageId(body)),
       integrity: isSame ? 'ok' : `the standby has ${copy.length} other rows than these ${rows.length}`,
     }
   }

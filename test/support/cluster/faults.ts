@@ -131,4 +131,4 @@ export type ClusterFaultKind = keyof typeof CLUSTER_FAULTS
 
 export const CLUSTER_KINDS = Object.keys(CLUSTER_FAULTS) as ClusterFaultKind[]
 
-export const clusterFaultOf = (kind: ClusterFaultKind): ClusterFault => CLUSTER_FAULTS[kind]
+export const getClusterFault = (kind: ClusterFaultKind): ClusterFault => CLUSTER_FAULTS[kind]

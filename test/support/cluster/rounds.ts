@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { bearer } from '../clients/tokens.ts'
 import { until } from '../harness/wait.ts'
 import { faultNamed } from '../resilience/observe.ts'
-import { type Outcome, violationsOf } from '../resilience/oracle.ts'
+import { checkOutcome, type Outcome } from '../resilience/oracle.ts'
 import { seededRandom, shuffled } from '../resilience/random.ts'
 import type { Ledger, Round } from '../resilience/soak-ledger.ts'
 import { SoakReader } from '../resilience/soak-readers.ts'
@@ -11,7 +11,7 @@ import type { Gateway } from '../servers/gateway.ts'
 import { queryRows } from '../servers/postgres.ts'
 import { checkAccess, STREAMS_PER_TOKEN } from './access.ts'
 import { type Cluster, clusterToken, openCluster } from './cluster.ts'
-import { CLUSTER_KINDS, type ClusterFaultKind, type ClusterStage, clusterFaultOf } from './faults.ts'
+import { CLUSTER_KINDS, type ClusterFaultKind, type ClusterStage, getClusterFault } from './faults.ts'
 
 export type RoundsOptions = {
   readonly seed: number
@@ -32,7 +32,7 @@ export type RoundsOptions = {
 type PlannedRound = { readonly kind: ClusterFaultKind; readonly pick: number; readonly holdMs: number }
 
 /** Returns the faults of a seed: each kind comes once before any comes again. */
-const roundsOf = function* (seed: number, kinds: readonly ClusterFaultKind[]): Generator<PlannedRound, never> {
+const planRounds = function* (seed: number, kinds: readonly ClusterFaultKind[]): Generator<PlannedRound, never> {
   const random = seededRandom(seed)
   for (;;) for (const kind of shuffled(kinds, random)) yield { kind, pick: random(), holdMs: random() * 1_000 }
 }
@@ -148,7 +148,7 @@ class Trial {
 
   /** Returns what the oracle finds and no round before it had. */
   violations(outcome: Outcome): string[] {
-    const texts = violationsOf(outcome).map(({ clause, text }) => `${clause}: ${text}`)
+    const texts = checkOutcome(outcome).map(({ clause, text }) => `${clause}: ${text}`)
     const found = texts.filter((text) => !this.#reported.has(text))
     for (const text of found) this.#reported.add(text)
     return found
@@ -163,7 +163,7 @@ class Trial {
 /** Injects one fault, ends it, waits until every process serves, and judges everything so far. */
 const playRound = async (trial: Trial, round: number, { kind, pick, holdMs }: PlannedRound) => {
   const { cluster } = trial.stage
-  const { leaves, named, begin } = clusterFaultOf(kind)
+  const { leaves, named, begin } = getClusterFault(kind)
   trial.is = `round ${round} (${kind})`
   const errors: string[] = []
   const attempt = (work: Promise<unknown>): Promise<unknown> =>
@@ -202,7 +202,7 @@ const playRound = async (trial: Trial, round: number, { kind, pick, holdMs }: Pl
   return { result: { ...result, error: errors.length === 0 ? null : errors.join('; ') }, outcome }
 }
 
-const commandOf = ({ seed, rounds, kinds, old }: RoundsOptions): string => {
+const formatCommand = ({ seed, rounds, kinds, old }: RoundsOptions): string => {
   const all = kinds.length === CLUSTER_KINDS.length ? '' : ` --faults ${kinds.join()}`
   return `npm run soak -- --cluster --seed ${seed} --rounds ${rounds}${all}${old === undefined ? '' : ` --old ${old}`}`
 }
@@ -223,7 +223,7 @@ const play = async (cluster: Cluster, options: RoundsOptions): Promise<Omit<Ledg
     await trial.start()
     const played: Round[] = []
     let outcome: Outcome | undefined
-    for (const planned of roundsOf(seed, kinds)) {
+    for (const planned of planRounds(seed, kinds)) {
       const one = await playRound(trial, played.length + 1, planned)
       outcome = one.outcome
       played.push(one.result)
@@ -233,9 +233,9 @@ const play = async (cluster: Cluster, options: RoundsOptions): Promise<Omit<Ledg
       for (const source of trial.sources) source.start()
     }
     return {
-      ...{ seed, workers: 1, rounds: played, outcome: outcome!, command: commandOf(options) },
+      ...{ seed, workers: 1, rounds: played, outcome: outcome!, command: formatCommand(options) },
       reconnects: trial.readers.reduce((sum, { connections }) => sum + connections - 1, 0),
-      violations: violationsOf(outcome!),
+      violations: checkOutcome(outcome!),
     }
   } finally {
     await trial.stop()
@@ -258,7 +258,7 @@ export const playRounds = async (options: RoundsOptions): Promise<Ledger> => {
     return { ...played, seconds: (performance.now() - from) / 1_000 }
   } catch (error) {
     const logs = cluster.gateways.map((one) => one.output().trimEnd().split('\n').slice(-30).join('\n'))
-    throw new Error([(error as Error).message, ...logs, `repeat it with: ${commandOf(options)}`].join('\n'), {
+    throw new Error([(error as Error).message, ...logs, `repeat it with: ${formatCommand(options)}`].join('\n'), {
       cause: error,
     })
   } finally {

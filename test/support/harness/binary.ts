@@ -42,7 +42,7 @@ export const noJail = (): string | null => {
 }
 
 /** Returns the libraries that a program loads, its loader included. */
-const librariesOf = (file: string): string[] =>
+const listLibraries = (file: string): string[] =>
   [...execFileSync('ldd', [file], { encoding: 'utf8' }).matchAll(/(?:=> )?(\/\S+) \(0x/g)].map(([, path]) => path!)
 
 export interface Jail {
@@ -61,7 +61,7 @@ export const makeJail = (executable: string): Jail => {
   execFileSync('chmod', ['777', data])
   const mountPoint = tempDir('gateway-jail-')
   const script = join(tempDir('gateway-jail-script-'), 'enter')
-  const copies = librariesOf(executable)
+  const copies = listLibraries(executable)
     .map((path) => `mkdir -p "$root${dirname(path)}" && cp -L ${path} "$root${path}"`)
     .join('\n')
   writeFileSync(

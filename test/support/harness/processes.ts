@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 
 /** Returns the child processes of a process, from /proc. */
-export const childrenOf = (pid: number): number[] =>
+export const listChildren = (pid: number): number[] =>
   readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number)
 
 /** False also for a process that has exited and whose parent has not collected its status. */

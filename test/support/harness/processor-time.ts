@@ -14,7 +14,7 @@ const processorTime = (task: () => void): number => {
  *
  * @param task called several times with both sizes; the smaller one should take milliseconds
  */
-export const growthOf = (task: (size: number) => void, size: number): number => {
+export const measureGrowth = (task: (size: number) => void, size: number): number => {
   const small: number[] = []
   const large: number[] = []
   for (let n = 0; n < TRIES; n++) {

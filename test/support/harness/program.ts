@@ -19,7 +19,7 @@ export const failpointProgram = (): string => {
 export const isScript = (entry: string): boolean => /\.[cm]?[jt]s$/.test(entry)
 
 /** Returns the arguments that start an entry point, given as a path relative to the repository or an absolute one. */
-export const wordsOf = (entry: string): string[] => {
+export const getCommandLine = (entry: string): string[] => {
   const file = isAbsolute(entry) ? entry : join(ROOT, entry)
   return isScript(file) ? [process.execPath, file] : [file]
 }

@@ -28,7 +28,7 @@ export type Hook = {
 }
 
 /** Runs a test or hook. @returns its error, undefined if it passes in time */
-const errorOf = async (what: string, body: Body, context: Context): Promise<Error | undefined> => {
+const runAndCatch = async (what: string, body: Body, context: Context): Promise<Error | undefined> => {
   try {
     await within((async () => body(context))(), what, TEST_MS)
     return undefined
@@ -70,11 +70,11 @@ export const suite = (name: string): Suite => {
       if (broken) throw broken
       beginTest()
       let failure: Error | undefined
-      for (const hook of beforeEach) failure ??= await errorOf('before.each', hook, context)
-      failure ??= await errorOf('the test', body, context)
+      for (const hook of beforeEach) failure ??= await runAndCatch('before.each', hook, context)
+      failure ??= await runAndCatch('the test', body, context)
       if (failure) printFailure(`${name}: ${testName}`, failure)
       for (const hook of afterEach) {
-        const error = await errorOf('after.each', hook, context)
+        const error = await runAndCatch('after.each', hook, context)
         if (error && !failure) printFailure(`${name}: ${testName}: after.each`, error)
         failure ??= error
       }
@@ -90,12 +90,12 @@ export const suite = (name: string): Suite => {
 
   inner.before(async (context) => {
     beginTest()
-    for (const hook of before) broken ??= await errorOf('before', hook, context)
+    for (const hook of before) broken ??= await runAndCatch('before', hook, context)
     if (broken) printFailure(`${name}: before`, broken)
   })
   inner.after(async (context) => {
     for (const hook of after) {
-      const error = await errorOf('after', hook, context)
+      const error = await runAndCatch('after', hook, context)
       if (!error) continue
       printFailure(`${name}: after`, error)
       failProcess()

@@ -26,7 +26,7 @@ export type UntilOptions = {
  */
 export const until = async <T>(
   condition: () => T | Promise<T>,
-  { what = sourceOf(condition), saw, everyMs, timeoutMs = WAIT_MS }: UntilOptions = {},
+  { what = describeCondition(condition), saw, everyMs, timeoutMs = WAIT_MS }: UntilOptions = {},
 ): Promise<NonNullable<Exclude<T, false>>> => {
   const from = performance.now()
   let last: unknown
@@ -46,7 +46,7 @@ export const until = async <T>(
   }
 }
 
-const sourceOf = (condition: () => unknown): string => condition.toString().replace(/\s+/g, ' ').slice(0, 160)
+const describeCondition = (condition: () => unknown): string => condition.toString().replace(/\s+/g, ' ').slice(0, 160)
 
 const show = (value: unknown): string => {
   if (value instanceof Error) return value.message

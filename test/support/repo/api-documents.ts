@@ -11,7 +11,7 @@ const ajv = new Ajv({ strict: false, allErrors: true })
 addFormats(ajv)
 
 /** Returns the violations of a schema of the document by a value; empty if there are none. */
-export const faultsOf = (schema: Json, value: Json, document: Json): string[] => {
+export const findViolations = (schema: Json, value: Json, document: Json): string[] => {
   const whole = { ...schema, components: document.components }
   const validate = ajv.compile(whole)
   return validate(value) ? [] : validate.errors.map((error: Json) => `${error.instancePath} ${error.message}`)
@@ -28,7 +28,7 @@ export interface Call {
   readonly operation: Json
 }
 
-export const callsOf = (document: Json): Call[] =>
+export const listCalls = (document: Json): Call[] =>
   Object.entries<Json>(document.paths).flatMap(([path, item]) =>
     Object.entries<Json>(item).map(([method, operation]) => ({
       route: `${method.toUpperCase()} ${path.replace(/\{(\w+)\}/g, ':$1')}`,
@@ -39,7 +39,7 @@ export const callsOf = (document: Json): Call[] =>
   )
 
 /** Builds the target and headers of a call from the value of each parameter; undefined omits one. */
-export const targetOf = (
+export const buildTarget = (
   { path, operation }: Call,
   choose: (parameter: Json) => unknown,
 ): { target: string; headers: Record<string, string> } => {

@@ -4,7 +4,7 @@
  */
 import { spawn } from 'node:child_process'
 import { pathToFileURL } from 'node:url'
-import { isScript, PROGRAM, wordsOf } from '../harness/program.ts'
+import { getCommandLine, isScript, PROGRAM } from '../harness/program.ts'
 
 const [name = '', ...given] = process.argv.slice(2)
 const { DOC_URL = '', DOC_BACKGROUND, DOC_PORT = '0', DOC_PATH = '' } = process.env
@@ -83,7 +83,7 @@ if (call !== null) {
   const serves = [undefined, 'serve', '--demo'].includes(call[0])
   // `drop` asks for confirmation on a terminal, and the answer is yes.
   const answer = call[0] === 'rejected' && call[1] === 'drop' && !call.includes('--yes') ? ['--yes'] : []
-  const [command, ...words] = wordsOf(PROGRAM)
+  const [command, ...words] = getCommandLine(PROGRAM)
   const how = {
     sign: workingSign(call),
     stays: serves && DOC_BACKGROUND !== undefined,

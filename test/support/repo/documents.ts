@@ -45,7 +45,7 @@ export interface Block {
 const FENCE = /^( *)```(\w*)\n(.*?)^\1```/gms
 
 /** The fenced blocks of a document, without the indentation of those in a list. */
-export const blocksOf = (file: string): Block[] =>
+export const readBlocks = (file: string): Block[] =>
   [...readText(file).matchAll(FENCE)].map(([, indent, language, text]) => ({
     file,
     language: language!,
@@ -53,7 +53,7 @@ export const blocksOf = (file: string): Block[] =>
   }))
 
 /** Returns the texts between backticks in a document, outside of its blocks. */
-export const namesOf = (file: string): string[] =>
+export const readCodeSpans = (file: string): string[] =>
   [
     ...readText(file)
       .replace(FENCE, '')
@@ -61,7 +61,7 @@ export const namesOf = (file: string): string[] =>
   ].map(([, name]) => name!)
 
 /** Returns the anchors that GitHub generates for the headings of a document. */
-export const anchorsOf = (file: string): Set<string> =>
+export const readAnchors = (file: string): Set<string> =>
   new Set(
     [
       ...readText(file)

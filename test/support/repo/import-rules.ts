@@ -35,7 +35,7 @@ const target = (from: string, specifier: string): string =>
   specifier.startsWith('.') ? posix.join(posix.dirname(from), specifier) : specifier.replace(/^node:/, 'node:')
 
 /** Returns all imports of a file, in every form. */
-export const arrowsOf = (from: string, text: string): Arrow[] => {
+export const parseImports = (from: string, text: string): Arrow[] => {
   const code = withoutComments(text)
   const arrows: Arrow[] = []
   for (const [, type, clause = '', , specifier = ''] of code.matchAll(STATEMENT)) {
@@ -51,7 +51,7 @@ export const arrowsOf = (from: string, text: string): Arrow[] => {
   return arrows
 }
 
-const folderOf = (path: string): string => (path.includes('/') ? `${path.split('/')[0]}/` : path)
+const getTopFolder = (path: string): string => (path.includes('/') ? `${path.split('/')[0]}/` : path)
 
 /** Allowed imports of each folder besides itself and packages; `type` if only types can be imported. */
 const MAY_IMPORT: Record<string, Record<string, 'value' | 'type'>> = {
@@ -171,13 +171,13 @@ const PURE = /^(zod|node:buffer|node:zlib)$/
 export const forbiddenArrows = (sources: Sources): string[] => {
   const faults: string[] = []
   for (const [path, text] of Object.entries(sources)) {
-    const folder = folderOf(path)
+    const folder = getTopFolder(path)
     const allowed = MAY_IMPORT[folder]
-    for (const { from, to, kind } of arrowsOf(path, text)) {
+    for (const { from, to, kind } of parseImports(path, text)) {
       const inside = to.endsWith('.ts') && !to.startsWith('node:')
       if (inside) {
         if (sources[to] === undefined) faults.push(`${from} imports ${to}, which is not there`)
-        const may = allowed === undefined || folderOf(to) === folder ? 'value' : allowed[folderOf(to)]
+        const may = allowed === undefined || getTopFolder(to) === folder ? 'value' : allowed[getTopFolder(to)]
         if (may === undefined) faults.push(`${from} must not import ${to}`)
         else if (may === 'type' && kind !== 'type') faults.push(`${from} may import only types of ${to}`)
         continue
@@ -218,14 +218,14 @@ const cycleIn = (graph: ReadonlyMap<string, ReadonlySet<string>>): string[] | nu
 
 /** Returns the first cycle as `a → b → a`, or null. Imports of types count. */
 export const findCycle = (sources: Sources, among: 'files' | 'folders'): string | null => {
-  const nodeOf = (path: string): string => (among === 'files' ? path : folderOf(path))
+  const toNode = (path: string): string => (among === 'files' ? path : getTopFolder(path))
   const graph = new Map<string, Set<string>>()
   for (const [path, text] of Object.entries(sources)) {
-    const targets = graph.get(nodeOf(path)) ?? new Set()
-    graph.set(nodeOf(path), targets)
-    for (const { to } of arrowsOf(path, text)) {
-      if (sources[to] === undefined || (among === 'folders' && nodeOf(to) === nodeOf(path))) continue
-      targets.add(nodeOf(to))
+    const targets = graph.get(toNode(path)) ?? new Set()
+    graph.set(toNode(path), targets)
+    for (const { to } of parseImports(path, text)) {
+      if (sources[to] === undefined || (among === 'folders' && toNode(to) === toNode(path))) continue
+      targets.add(toNode(to))
     }
   }
   return cycleIn(graph)?.join(' → ') ?? null

@@ -7,10 +7,10 @@ const MIN_WAIT_MS = 100
 /** Shorter limits are settings of the tested code. */
 const MIN_LIMIT_MS = 5_000
 
-const numberOf = (text: string): number => Number(text.replaceAll('_', '').trim())
+const parseNumber = (text: string): number => Number(text.replaceAll('_', '').trim())
 
 /** True if a duration is long, or unknown from the text. */
-const isLong = (text: string, min: number): boolean => !(numberOf(text) < min)
+const isLong = (text: string, min: number): boolean => !(parseNumber(text) < min)
 
 const WAITS = [
   /(?<![.\w])(?:sleep|delay)\((.+?)\)(?:$|[\s;,)])/,
@@ -28,7 +28,7 @@ const LIMITS = [
   /\bwithin\(.*,\s*([\d_]+)\)/,
 ]
 
-const ruleOf = (text: string): Rule | undefined => {
+const findBrokenRule = (text: string): Rule | undefined => {
   if (UPPER_LIMIT.test(text)) return 'upper limit'
   if (LIMITS.some((pattern) => isLong(pattern.exec(text)?.[1] ?? '0', MIN_LIMIT_MS))) return 'bare limit'
   if (CLOCK_LOOPS.test(text)) return 'fixed wait'
@@ -39,6 +39,6 @@ const ruleOf = (text: string): Rule | undefined => {
 /** Returns the lines of a test that make it depend on the speed of the machine. */
 export const findTiming = (source: string): Finding[] =>
   source.split('\n').flatMap((text, index) => {
-    const rule = /^\s*(?:\/\/|\*|\/\*)/.test(text) ? undefined : ruleOf(text)
+    const rule = /^\s*(?:\/\/|\*|\/\*)/.test(text) ? undefined : findBrokenRule(text)
     return rule === undefined ? [] : [{ rule, line: index + 1, text: text.trim() }]
   })

@@ -25,7 +25,7 @@ export const anyAnswer = async (url: string, headers: Record<string, string> = {
 }
 
 /** Returns the faults that /readyz of one worker lists. */
-export const faultsOf = async (gateway: Addressed): Promise<Json[]> =>
+export const readFaults = async (gateway: Addressed): Promise<Json[]> =>
   (await anyAnswer(`${gateway.url}/readyz`)).body.faults ?? []
 
 const isMeasured = (text: string, { component, code }: NamedFault): boolean =>

@@ -1,4 +1,4 @@
-import { integrityOf, messageRows, rejectedRows } from '../servers/database.ts'
+import { checkIntegrity, messageRows, rejectedRows } from '../servers/database.ts'
 
 /** A message that RabbitMQ or the gateway has confirmed. */
 export type Confirmed = {
@@ -45,7 +45,7 @@ export type Clause = 'lost' | 'duplicate' | 'unknown' | 'order' | 'reader' | 'in
 export type Violation = { readonly clause: Clause; readonly text: string }
 
 /** The message_id in a body that is not JSON. */
-export const idOf = (body: Buffer): string =>
+export const extractMessageId = (body: Buffer): string =>
   /"message_id":"([^"]+)"/.exec(body.toString())?.[1] ?? body.toString('hex')
 
 /** Returns what a SQLite database holds; of all events, or of these. */
@@ -54,8 +54,8 @@ export const storedIn = (
   events: ReadonlySet<string> | null = null,
 ): Pick<Outcome, 'rows' | 'quarantined' | 'integrity'> => ({
   rows: messageRows(file).filter(({ event_id }) => events === null || events.has(event_id)),
-  quarantined: rejectedRows(file).map(({ body }) => idOf(body)),
-  integrity: integrityOf(file),
+  quarantined: rejectedRows(file).map(({ body }) => extractMessageId(body)),
+  integrity: checkIntegrity(file),
 })
 
 const countBy = (ids: Iterable<string>): Map<string, number> => {
@@ -64,7 +64,7 @@ const countBy = (ids: Iterable<string>): Map<string, number> => {
   return counts
 }
 
-const keyOf = ({ event_id, message_id }: Confirmed | StoredRow): string => `${event_id}/${message_id}`
+const toRowKey = ({ event_id, message_id }: Confirmed | StoredRow): string => `${event_id}/${message_id}`
 
 /** The first five of a list, and its length. */
 const some = (texts: readonly string[]): string => `${texts.length} (${texts.slice(0, 5).join(', ')})`
@@ -74,10 +74,10 @@ const storedOnce = ({ confirmed, invalid, rows, quarantined }: Outcome): Violati
   const report = (clause: Clause, what: string, texts: readonly string[]): void => {
     if (texts.length > 0) found.push({ clause, text: `${what}: ${some(texts)}` })
   }
-  const lostText = (one: Confirmed): string => (one.during ? `${keyOf(one)} during ${one.during}` : keyOf(one))
-  const stored = countBy(rows.map(keyOf))
+  const lostText = (one: Confirmed): string => (one.during ? `${toRowKey(one)} during ${one.during}` : toRowKey(one))
+  const stored = countBy(rows.map(toRowKey))
   const held = countBy(quarantined)
-  report('lost', 'confirmed, but not stored', confirmed.filter((one) => !stored.has(keyOf(one))).map(lostText))
+  report('lost', 'confirmed, but not stored', confirmed.filter((one) => !stored.has(toRowKey(one))).map(lostText))
   report(
     'lost',
     'confirmed, but not quarantined',
@@ -95,7 +95,7 @@ const storedOnce = ({ confirmed, invalid, rows, quarantined }: Outcome): Violati
     'quarantined more often than sent',
     [...held].filter(([id, count]) => count > (sends.get(id) ?? count)).map(([id, count]) => `${id} ${count} times`),
   )
-  const known = new Set(confirmed.map(keyOf))
+  const known = new Set(confirmed.map(toRowKey))
   report(
     'unknown',
     'stored, but never confirmed',
@@ -147,7 +147,7 @@ const readerSaw = (reader: ReaderOutcome, rows: readonly StoredRow[]): Violation
  * db_ids; the database is intact.
  * @returns what is wrong; an empty list if nothing is
  */
-export const violationsOf = (outcome: Outcome): Violation[] => {
+export const checkOutcome = (outcome: Outcome): Violation[] => {
   const stored = storedOnce(outcome)
   return [
     ...stored,

@@ -1,7 +1,7 @@
 import { isRunning } from '../harness/processes.ts'
 import { until } from '../harness/wait.ts'
 import { holdWriteLock } from '../servers/database.ts'
-import { type Gateway, workersOf } from '../servers/gateway.ts'
+import { type Gateway, listWorkerPids } from '../servers/gateway.ts'
 import type { Line } from '../servers/proxy.ts'
 import { type Broker, type ControlledBroker, erlangBinary, type Names, withChannel } from '../servers/rabbitmq.ts'
 import type { TinyDisk } from '../servers/tiny-disk.ts'
@@ -41,8 +41,8 @@ const BROKER_LOST: NamedFault = { component: 'consumer', code: 'broker_unreachab
 const choose = <T>(values: readonly T[], pick: number): T => values[Math.floor(pick * values.length)]!
 
 /** A worker process, or the only process. */
-const victimOf = ({ gateway, workers }: SoakStage, pick: number): number =>
-  workers === 1 ? gateway.pid : choose(workersOf(gateway), pick)
+const chooseVictim = ({ gateway, workers }: SoakStage, pick: number): number =>
+  workers === 1 ? gateway.pid : choose(listWorkerPids(gateway), pick)
 
 /** Resolves when the gateway has all its workers again: how long a process takes to start depends on the machine. */
 const replaced = async ({ gateway, workers }: SoakStage): Promise<void> => {
@@ -64,7 +64,7 @@ export const SOAK_FAULTS = {
         await gateway.kill9()
         return () => restarted(stage)
       }
-      const pid = victimOf(stage, pick)
+      const pid = chooseVictim(stage, pick)
       process.kill(pid, 'SIGKILL')
       await until(() => gateway.logs().some((line) => line.msg === 'worker exited, restarting' && line.pid === pid), {
         what: `the log line about worker ${pid}`,
@@ -88,7 +88,7 @@ export const SOAK_FAULTS = {
   worker_frozen: {
     named: ({ workers }) => (workers === 1 ? undefined : { component: 'workers', code: 'worker_unresponsive' }),
     begin(stage, pick) {
-      const pid = victimOf(stage, pick)
+      const pid = chooseVictim(stage, pick)
       process.kill(pid, 'SIGSTOP')
       // It can have been killed as unresponsive meanwhile.
       return () => !isRunning(pid) || process.kill(pid, 'SIGCONT')

@@ -26,7 +26,7 @@ const KILLS: readonly FaultKind[] = ['worker_killed', 'gateway_killed']
 const ALONE: readonly FaultKind[] = [...KILLS, 'gateway_restarted']
 
 /** Returns the workers and the faults of a seed: each kind comes once before any comes again. */
-export const planOf = (seed: number, kinds: readonly FaultKind[]): SoakPlan => {
+export const createPlan = (seed: number, kinds: readonly FaultKind[]): SoakPlan => {
   const random = seededRandom(seed)
   const workers = random() < 0.5 ? 1 : 3
   const faults = function* (): Generator<PlannedFault, never> {

@@ -14,10 +14,10 @@ import {
 import { mountTinyDisk, noTinyDisk } from '../servers/tiny-disk.ts'
 import { brokerEnv } from '../stages/stage.ts'
 import { faultCleared, faultNamed } from './observe.ts'
-import { type Outcome, storedIn, violationsOf } from './oracle.ts'
+import { checkOutcome, type Outcome, storedIn } from './oracle.ts'
 import { FAULT_KINDS, type FaultKind, SOAK_FAULTS, type SoakFault, type SoakStage } from './soak-faults.ts'
 import type { Ledger, Round } from './soak-ledger.ts'
-import { type PlannedFault, planOf } from './soak-plan.ts'
+import { createPlan, type PlannedFault } from './soak-plan.ts'
 import { SoakReader } from './soak-readers.ts'
 import { nextConfirmations, openSources, type Source } from './sources.ts'
 
@@ -35,13 +35,13 @@ export type SoakOptions = {
   readonly entry?: string
 }
 
-const faultOf = (kind: FaultKind): SoakFault => SOAK_FAULTS[kind]
+const getSoakFault = (kind: FaultKind): SoakFault => SOAK_FAULTS[kind]
 
 /** Returns the kinds that can be injected here. */
 export const possibleKinds = (ownBroker: boolean): FaultKind[] => {
   const noDisk = noTinyDisk() !== null
   return FAULT_KINDS.filter((kind) => {
-    const { needs } = faultOf(kind)
+    const { needs } = getSoakFault(kind)
     return !(needs === 'disk' && noDisk) && !(needs === 'node' && !ownBroker)
   })
 }
@@ -55,7 +55,7 @@ const endure = async (
   sources: readonly Source[],
   { kind, kill, pick, lasts, holdMs }: PlannedFault,
 ): Promise<Omit<Round, 'round'>> => {
-  const fault = faultOf(kind)
+  const fault = getSoakFault(kind)
   const named = typeof fault.named === 'function' ? fault.named(stage) : fault.named
   let namedMs: number | null = null
   let clearedMs: number | null = null
@@ -71,7 +71,7 @@ const endure = async (
   }
   await sleep(holdMs)
   const heldMs = Date.now() - startedAt
-  const endKill = kill === null ? null : await faultOf(kill).begin(stage, pick)
+  const endKill = kill === null ? null : await getSoakFault(kill).begin(stage, pick)
   await end()
   await endKill?.()
   const ended = Date.now()
@@ -127,7 +127,7 @@ const trial = async (stage: SoakStage, sources: readonly Source[], options: Soak
   await nextConfirmations(sources)
   const rounds: Round[] = []
   const deadline = performance.now() + seconds * 1_000
-  for (const planned of planOf(seed, kinds).faults) {
+  for (const planned of createPlan(seed, kinds).faults) {
     if (performance.now() >= deadline) break
     await sleep(planned.quietMs)
     now.is = `round ${rounds.length + 1} (${planned.kind})`
@@ -149,7 +149,7 @@ const trial = async (stage: SoakStage, sources: readonly Source[], options: Soak
 }
 
 /** The command that repeats a run. */
-const commandOf = ({ seed, seconds, kinds }: SoakOptions): string => {
+const formatCommand = ({ seed, seconds, kinds }: SoakOptions): string => {
   const all = kinds.length === FAULT_KINDS.length ? '' : ` --faults ${kinds.join()}`
   return `npm run soak -- --seed ${seed} --seconds ${seconds}${all}`
 }
@@ -160,7 +160,7 @@ const commandOf = ({ seed, seconds, kinds }: SoakOptions): string => {
  */
 export const soak = async (options: SoakOptions): Promise<Ledger> => {
   const { seed, seconds, kinds, ownBroker, everyMs, entry } = options
-  const { workers } = planOf(seed, kinds)
+  const { workers } = createPlan(seed, kinds)
   const from = performance.now()
   const cleanUp: (() => Promise<unknown>)[] = []
   try {
@@ -189,12 +189,12 @@ export const soak = async (options: SoakOptions): Promise<Ledger> => {
     const stage: SoakStage = { gateway, workers, broker, node, proxy, names, disk, readers }
     const judged = await trial(stage, sources, options, now)
     return {
-      ...{ seed, workers, command: commandOf(options), ...judged },
+      ...{ seed, workers, command: formatCommand(options), ...judged },
       seconds: (performance.now() - from) / 1_000,
-      violations: violationsOf(judged.outcome),
+      violations: checkOutcome(judged.outcome),
     }
   } catch (error) {
-    throw new Error(`${(error as Error).message}\nrepeat it with: ${commandOf(options)}`, { cause: error })
+    throw new Error(`${(error as Error).message}\nrepeat it with: ${formatCommand(options)}`, { cause: error })
   } finally {
     for (const undo of cleanUp.reverse()) await undo()
   }

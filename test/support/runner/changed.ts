@@ -19,10 +19,10 @@ const filesNamedIn = (file: string): string[] => {
 }
 
 /** Returns the file itself and all files that it refers to, directly or indirectly. */
-const dependenciesOf = (file: string, seen = new Set<string>()): Set<string> => {
+const collectDependencies = (file: string, seen = new Set<string>()): Set<string> => {
   if (!seen.has(file)) {
     seen.add(file)
-    for (const each of filesNamedIn(file)) dependenciesOf(each, seen)
+    for (const each of filesNamedIn(file)) collectDependencies(each, seen)
   }
   return seen
 }
@@ -57,7 +57,7 @@ export const selectChanged = (dir: string, files: readonly string[], base: strin
     )
       return true
     if (/^\/\/ unit$/m.test(readFileSync(file, 'utf8'))) return changed.length > 0
-    const needed = dependenciesOf(file)
+    const needed = collectDependencies(file)
     return changed.some((path) => needed.has(path))
   })
 }

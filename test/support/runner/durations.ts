@@ -9,7 +9,7 @@ type Durations = Record<string, number>
 const recorded = JSON.parse(readFileSync(FILE, 'utf8')) as Durations
 
 /** Last recorded durations of the runs, in seconds. */
-export const secondsOf = (name: string): number => recorded[name] ?? MIN_SECONDS / 2
+export const getRecordedSeconds = (name: string): number => recorded[name] ?? MIN_SECONDS / 2
 
 /** Records durations, in milliseconds, and overwrites those of earlier runs. */
 export const recordDurations = (measured: ReadonlyMap<string, number>): void => {

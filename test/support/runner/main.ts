@@ -6,11 +6,11 @@ import { parseArgs } from 'node:util'
 import { removeAtExit } from '../harness/cleanup.ts'
 import { isNeed, provisionAll } from '../harness/provision.ts'
 import { selectChanged } from './changed.ts'
-import { recordDurations, secondsOf } from './durations.ts'
+import { getRecordedSeconds, recordDurations } from './durations.ts'
 import { Progress } from './progress.ts'
 import { runToEnd } from './run-process.ts'
 import type { SharedServers } from './shared-servers.ts'
-import { findTestFiles, runsOf, type TestRun } from './test-files.ts'
+import { findTestFiles, listRuns, type TestRun } from './test-files.ts'
 
 /** The environment of the test processes, and where the report goes. */
 export type RunnerOptions = { env: NodeJS.ProcessEnv; write: (text: string) => void }
@@ -33,7 +33,7 @@ TEST_FULL=1 runs the full tier: every variant and the long forms. TEST_TIMEOUT_F
 
 const selectRuns = (dir: string, filters: string[], base: string | undefined, unitOnly: boolean): TestRun[] => {
   const found = findTestFiles(dir).filter((path) => filters.length === 0 || filters.some((text) => path.includes(text)))
-  return runsOf(dir, base === undefined ? found : selectChanged(dir, found, base), unitOnly)
+  return listRuns(dir, base === undefined ? found : selectChanged(dir, found, base), unitOnly)
 }
 
 const compileCache = (): string => {
@@ -83,7 +83,9 @@ const runAll = async (
       }
     }
   }
-  const queue = runs.filter(({ alone }) => !alone).sort((a, b) => secondsOf(b.name) - secondsOf(a.name))
+  const queue = runs
+    .filter(({ alone }) => !alone)
+    .sort((a, b) => getRecordedSeconds(b.name) - getRecordedSeconds(a.name))
   try {
     await Promise.all(Array.from({ length: jobs }, () => work(queue)))
     await work(runs.filter(({ alone }) => alone))

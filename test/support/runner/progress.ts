@@ -1,4 +1,4 @@
-import { secondsOf } from './durations.ts'
+import { getRecordedSeconds } from './durations.ts'
 import type { Result } from './run-process.ts'
 import type { TestRun } from './test-files.ts'
 
@@ -24,7 +24,7 @@ export class Progress {
   constructor(runs: readonly TestRun[], write: (text: string) => void) {
     this.#write = write
     this.#total = runs.length
-    this.#leftSeconds = runs.reduce((sum, { name }) => sum + secondsOf(name), 0)
+    this.#leftSeconds = runs.reduce((sum, { name }) => sum + getRecordedSeconds(name), 0)
   }
 
   /** Counts and prints a completed run. */
@@ -57,8 +57,8 @@ export class Progress {
 
   #print(verdict: string, name: string, detail: string): void {
     this.#done += 1
-    this.#leftSeconds -= secondsOf(name)
-    this.#doneSeconds += secondsOf(name)
+    this.#leftSeconds -= getRecordedSeconds(name)
+    this.#doneSeconds += getRecordedSeconds(name)
     const count = `${this.#done}/${this.#total}`.padStart(2 * `${this.#total}`.length + 1)
     this.#write(`${verdict} ${count} ${name}: ${detail}${this.#left()}\n`)
   }

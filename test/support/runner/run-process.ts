@@ -71,7 +71,7 @@ const spawnRun = ({ files, env }: TestRun, general: NodeJS.ProcessEnv): Promise<
     })
   })
 
-const problemOf = ({ killed, code, signal }: Ended, totals: Totals | undefined): string | undefined => {
+const findProblem = ({ killed, code, signal }: Ended, totals: Totals | undefined): string | undefined => {
   if (killed) return killed
   if (!totals) return `no totals: it crashed, ended early or its .run() is missing (exit ${signal ?? code})`
   if (totals.total + totals.skipped === 0) return 'no tests'
@@ -85,7 +85,7 @@ export const runToEnd = async (run: TestRun, env: NodeJS.ProcessEnv): Promise<Re
   const from = performance.now()
   const ended = await spawnRun(run, env)
   const totals = parseTotals(ended.output)
-  const problem = problemOf(ended, totals)
+  const problem = findProblem(ended, totals)
   const { total, passed, skipped } = totals ?? { total: 0, passed: 0, skipped: 0 }
   const failed = problem ? Math.max(1, total - passed) : 0
   return { passed, failed, skipped, problem, output: ended.output, ms: performance.now() - from }

@@ -30,21 +30,21 @@ const readHeader = (path: string): Map<string, string> => {
   return header
 }
 
-const listOf = (text = ''): string[] => text.split(/[\s,]+/).filter(Boolean)
+const splitWords = (text = ''): string[] => text.split(/[\s,]+/).filter(Boolean)
 
 /** Returns a file once per number of workers over its first transport, and once per further transport. */
-const variantsOf = (name: string, path: string, header: Map<string, string>): TestRun[] => {
+const listVariants = (name: string, path: string, header: Map<string, string>): TestRun[] => {
   const variant = (workers: string | undefined, transport: string | undefined): TestRun => ({
     name: [name, workers && `WORKERS=${workers}`, transport].filter(Boolean).join(', '),
     files: [path],
     unit: false,
     // openssl creates the certificates of the other transports.
-    needs: [...listOf(header.get('needs')), ...(transport && transport !== 'http1' ? ['openssl'] : [])],
+    needs: [...splitWords(header.get('needs')), ...(transport && transport !== 'http1' ? ['openssl'] : [])],
     alone: header.has('alone'),
     env: { ...(workers && { TEST_WORKERS: workers }), ...(transport && { TEST_TRANSPORT: transport }) },
   })
-  const [count, ...counts] = listOf(header.get('workers'))
-  const [transport, ...transports] = listOf(header.get('transports'))
+  const [count, ...counts] = splitWords(header.get('workers'))
+  const [transport, ...transports] = splitWords(header.get('transports'))
   return [
     ...[count, ...counts].map((each) => variant(each, transport)),
     ...transports.map((each) => variant(count, each)),
@@ -62,7 +62,7 @@ export const findTestFiles = (dir: string): string[] =>
  * Returns the runs of these files in this tier, or of the unit tests among them. Unit tests are those below `unit/` or
  * with the header `unit`; they share one process.
  */
-export const runsOf = (dir: string, paths: readonly string[], unitOnly: boolean): TestRun[] => {
+export const listRuns = (dir: string, paths: readonly string[], unitOnly: boolean): TestRun[] => {
   const unit: string[] = []
   const others: TestRun[] = []
   for (const path of paths) {
@@ -71,7 +71,7 @@ export const runsOf = (dir: string, paths: readonly string[], unitOnly: boolean)
     const isUnit = relative(dir, path).split(sep).includes('unit') || header.has('unit')
     if (isUnit && header.has('needs')) throw new Error(`${name}: a unit test cannot have needs`)
     if (isUnit) unit.push(path)
-    else if (!unitOnly && (FULL || !header.has('full'))) others.push(...variantsOf(name, path, header))
+    else if (!unitOnly && (FULL || !header.has('full'))) others.push(...listVariants(name, path, header))
   }
   if (unit.length === 0) return others
   const name = unit.length === 1 ? relative(process.cwd(), unit[0]!) : 'unit tests'

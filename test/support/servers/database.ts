@@ -59,7 +59,7 @@ export const rejectedRows = (file: string): RejectedRow[] =>
   inDatabase(file, (db) => db.prepare('SELECT * FROM rejected ORDER BY rejected_id').all() as RejectedRow[])
 
 /** Returns `ok`, or the damage that SQLite finds in the file. */
-export const integrityOf = (file: string): string =>
+export const checkIntegrity = (file: string): string =>
   inDatabase(file, (db) => db.pragma('integrity_check', { simple: true }) as string)
 
 /** A write lock of another program; `release` releases it. */

@@ -36,7 +36,7 @@ const BASE = join(ROOT, 'node_modules', '.cache', 'docker-test', `${SUITE}-${pro
 
 const DOCKER = ['/usr/bin/docker', '/usr/local/bin/docker'].find(existsSync) ?? 'docker'
 
-const clientOf = (host: string): Pick<Docker, 'run' | 'try'> => {
+const createClient = (host: string): Pick<Docker, 'run' | 'try'> => {
   const attempt = (...args: string[]): Ran => {
     // The classic builder: Debian's engine has no other.
     const env = { ...process.env, DOCKER_BUILDKIT: '0' }
@@ -63,7 +63,7 @@ const clientOf = (host: string): Pick<Docker, 'run' | 'try'> => {
  */
 export const startDocker = async (): Promise<Docker> => {
   const given = process.env.TEST_DOCKER_HOST
-  if (given) return { ...clientOf(given), pulls: true, dispose: async () => {} }
+  if (given) return { ...createClient(given), pulls: true, dispose: async () => {} }
   const dir = mkdtempSync(join(tmpdir(), 'gateway-docker-'))
   const host = `unix://${dir}/sock`
   const off = [
@@ -84,7 +84,7 @@ export const startDocker = async (): Promise<Docker> => {
   const spare = killAtExit(-child.pid!)
   removeAtExit(dir)
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
-  const client = clientOf(host)
+  const client = createClient(host)
   const up = () => child.exitCode !== null || client.try('version').code === 0
   await until(up, { what: 'dockerd', everyMs: 200 }).catch(() => undefined)
   if (child.exitCode !== null || client.try('version').code !== 0) {

@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import { killAtExit, killNow } from '../harness/cleanup.ts'
 import { reportOnFailure } from '../harness/failure-report.ts'
 import { limit, within } from '../harness/limits.ts'
-import { childrenOf } from '../harness/processes.ts'
-import { isScript, PROGRAM, ROOT, wordsOf } from '../harness/program.ts'
+import { listChildren } from '../harness/processes.ts'
+import { getCommandLine, isScript, PROGRAM, ROOT } from '../harness/program.ts'
 import { transportEnv } from '../harness/transport.ts'
 import { getJson, type Json, tempDir, until } from '../harness/wait.ts'
 
@@ -94,7 +94,7 @@ const isWorker = (pid: number): boolean => {
 }
 
 /** Returns the processes of a gateway's workers. */
-export const workersOf = (gateway: Pick<Gateway, 'pid'>): number[] => childrenOf(gateway.pid).filter(isWorker)
+export const listWorkerPids = (gateway: Pick<Gateway, 'pid'>): number[] => listChildren(gateway.pid).filter(isWorker)
 
 /**
  * Starts a gateway with only PATH, HOME and the given variables, and waits until it listens.
@@ -139,7 +139,7 @@ export const startGateway = async (options: GatewayOptions = {}): Promise<Gatewa
     const from = lines.length
     const defined = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined))
     // A separate process group, so that its workers can be ended with it.
-    const command = [...wordsOf(program), ...args]
+    const command = [...getCommandLine(program), ...args]
     const started = spawn(command[0] as string, command.slice(1), {
       cwd,
       env: defined as NodeJS.ProcessEnv,

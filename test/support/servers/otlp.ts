@@ -29,7 +29,7 @@ export interface Otlp {
   dispose(): Promise<void>
 }
 
-const factsOf = (attributes: Json[] = []): Record<string, Json> =>
+const parseAttributes = (attributes: Json[] = []): Record<string, Json> =>
   Object.fromEntries(
     attributes.map(({ key, value }) => {
       const [[type, one]] = Object.entries<Json>(value) as [[string, Json]]
@@ -37,14 +37,14 @@ const factsOf = (attributes: Json[] = []): Record<string, Json> =>
     }),
   )
 
-const spansOf = (body: Json): ReceivedSpan[] =>
+const parseSpans = (body: Json): ReceivedSpan[] =>
   body.resourceSpans.flatMap(({ resource, scopeSpans }: Json) =>
     scopeSpans.flatMap(({ spans }: Json) =>
       spans.map(({ attributes, startTimeUnixNano, endTimeUnixNano, ...span }: Json) => ({
         ...span,
         tookMs: Number(BigInt(endTimeUnixNano) - BigInt(startTimeUnixNano)) / 1e6,
-        facts: factsOf(attributes),
-        resource: factsOf(resource.attributes),
+        facts: parseAttributes(attributes),
+        resource: parseAttributes(resource.attributes),
       })),
     ),
   )
@@ -60,7 +60,7 @@ export const startOtlp = async (): Promise<Otlp> => {
       response.writeHead(isExport ? otlp.answer : 404, { 'Content-Type': 'application/json' }).end('{}')
       if (!isExport || otlp.answer !== 200) return
       otlp.headers = request.headers
-      spans.push(...spansOf(JSON.parse(text)))
+      spans.push(...parseSpans(JSON.parse(text)))
     })
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))

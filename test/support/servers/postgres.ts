@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import pg from 'pg'
 import { killAtExit, killNow, removeAtExit } from '../harness/cleanup.ts'
 import { limit } from '../harness/limits.ts'
-import { childrenOf, isRunning } from '../harness/processes.ts'
+import { isRunning, listChildren } from '../harness/processes.ts'
 import { postgresBin } from '../harness/provision.ts'
 import { freePort, until } from '../harness/wait.ts'
 import type { MessageRow, RejectedRow } from './database.ts'
@@ -144,7 +144,7 @@ const serve = async (
 
   const kill9 = async (): Promise<void> => {
     if (child.exitCode !== null || child.signalCode !== null) return
-    const children = childrenOf(child.pid!)
+    const children = listChildren(child.pid!)
     killNow(child.pid!)
     for (const pid of children) killNow(pid)
     await hasEnded()
@@ -207,7 +207,7 @@ export const freshSchema = (url: string): string => {
 }
 
 /** Returns the schema of a URL from `freshSchema`. */
-export const schemaOf = (url: string): string => /[?&]schema=(\w+)/.exec(url)?.[1] ?? 'deepsoc_gateway'
+export const extractSchemaName = (url: string): string => /[?&]schema=(\w+)/.exec(url)?.[1] ?? 'deepsoc_gateway'
 
 /** Returns the URL in the form of the driver. */
 const bare = (url: string): string => url.replace(/([?&])schema=\w+&?/, '$1').replace(/[?&]$/, '')
@@ -217,7 +217,7 @@ export const connect = async (url: string): Promise<pg.Client> => {
   const client = new pg.Client({ connectionString: bare(url), connectionTimeoutMillis: limit(10_000) })
   client.on('error', () => undefined)
   await client.connect()
-  await client.query(`SET search_path = "${schemaOf(url)}"`)
+  await client.query(`SET search_path = "${extractSchemaName(url)}"`)
   return client
 }
 

@@ -124,7 +124,7 @@ const evaluateOn = async (
   return value
 }
 
-const depthOf = async (evaluate: Broker['evaluate'], queue: string, vhost = '/'): Promise<number> => {
+const getQueueDepth = async (evaluate: Broker['evaluate'], queue: string, vhost = '/'): Promise<number> => {
   // A quorum queue reports its length only every five seconds, so its state machine is queried directly.
   const answer = await evaluate(`case rabbit_amqqueue:lookup(
       rabbit_misc:r(${erlangBinary(vhost)}, queue, ${erlangBinary(queue)})) of
@@ -362,7 +362,7 @@ const createNode = async (options: BrokerOptions, seat?: Seat): Promise<Broker> 
     evaluate,
     alarmOn: (resource = 'memory') => setAlarm(resource, true),
     alarmOff: (resource = 'memory') => setAlarm(resource, false),
-    queueDepth: (queue, vhost) => depthOf(evaluate, queue, vhost),
+    queueDepth: (queue, vhost) => getQueueDepth(evaluate, queue, vhost),
     control: erlCall && JSON.stringify(control),
     log() {
       const file = join(dir, 'log', `${name}.log`)
@@ -418,7 +418,7 @@ export const controlledBroker = async (): Promise<ControlledBroker> => {
     url,
     port: Number(new URL(url).port),
     evaluate,
-    queueDepth: (queue, vhost) => depthOf(evaluate, queue, vhost),
+    queueDepth: (queue, vhost) => getQueueDepth(evaluate, queue, vhost),
     dispose: async () => {},
   }
 }

@@ -41,7 +41,7 @@ export class ModelBrowser {
   #timers = new Set<Timer>()
   readonly #places = new Map<string, Waiter[]>()
   readonly #ears = new Set<Ear>()
-  readonly #sourcesOf = new Map<ModelSource, Life>()
+  readonly #lifeBySource = new Map<ModelSource, Life>()
   readonly #random: () => number
 
   constructor(random: () => number) {
@@ -70,7 +70,7 @@ export class ModelBrowser {
       },
       source: (url) => {
         const source = new ModelSource(this.gateway, url)
-        this.#sourcesOf.set(source, life)
+        this.#lifeBySource.set(source, life)
         if (life.buried) source.close()
         return source
       },
@@ -97,7 +97,7 @@ export class ModelBrowser {
   /** A tab is closed, or its process crashes: its locks are released. */
   bury(life: Life): void {
     life.buried = true
-    for (const [source, owner] of this.#sourcesOf) if (owner === life) source.close()
+    for (const [source, owner] of this.#lifeBySource) if (owner === life) source.close()
     for (const ear of this.#ears) if (ear.life === life) this.#ears.delete(ear)
     for (const timer of this.#timers) if (timer.owner === life) this.#timers.delete(timer)
     for (const [name, waiters] of this.#places) {
@@ -132,7 +132,7 @@ export class ModelBrowser {
    */
   async step(which: number): Promise<boolean> {
     await setImmediate()
-    const sources = [...this.gateway.sources].filter((source) => !this.#sourcesOf.get(source)!.frozen)
+    const sources = [...this.gateway.sources].filter((source) => !this.#lifeBySource.get(source)!.frozen)
     const ears = [...this.#ears].filter(({ life, notes }) => !life.frozen && notes.length > 0)
     const all: (() => boolean)[] = [
       ...sources.map((source) => () => source.step()),

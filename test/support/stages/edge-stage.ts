@@ -16,7 +16,7 @@ import type { CoreConnection } from '../../../src/upstream/core-client.ts'
 import { Follower } from '../../../src/upstream/follower.ts'
 import type { UpstreamView } from '../../../src/upstream/status.ts'
 import { fastDir } from '../servers/fast-dir.ts'
-import { entryOf, fresh } from './entries.ts'
+import { fresh, newEntry } from './entries.ts'
 
 /** A store and the hub over it, as a gateway has them. */
 export class Node {
@@ -79,7 +79,10 @@ export class Node {
 }
 
 /** A sink whose bytes a ReadableStream returns, as the body of a response. */
-const bodyOf = (signal: AbortSignal, onEnd: () => void): { sink: StreamSink; body: ReadableStream<Uint8Array> } => {
+const createResponseBody = (
+  signal: AbortSignal,
+  onEnd: () => void,
+): { sink: StreamSink; body: ReadableStream<Uint8Array> } => {
   let control: ReadableStreamDefaultController<Uint8Array>
   let open = true
   const end = (finish: () => void): void => {
@@ -150,7 +153,7 @@ export class LocalConnection implements CoreConnection {
   async stream(after: number, signal: AbortSignal): Promise<ReadableStream<Uint8Array>> {
     this.#check()
     let leave = (): void => {}
-    const { sink, body } = bodyOf(AbortSignal.any([signal, this.#abort.signal]), () => leave())
+    const { sink, body } = createResponseBody(AbortSignal.any([signal, this.#abort.signal]), () => leave())
     leave = await this.core.subscribe(createFilter(this.#events), after === 0 ? null : after, sink)
     return body
   }
@@ -257,11 +260,11 @@ export const startNode = async (file = `${fastDir()}/gateway.db`): Promise<Node>
 
 /** Stores messages and notifies the hub. @returns their db_ids */
 export const append = async (node: Node, ...messages: Partial<NewMessage>[]): Promise<number[]> => {
-  const outcomes = await node.store.append(messages.map((message) => entryOf(message)))
+  const outcomes = await node.store.append(messages.map((message) => newEntry(message)))
   node.changes.notify()
   return outcomes.map(({ db_id }) => db_id)
 }
 
 /** Returns all rows of a node as its clients receive them. */
-export const rowsOf = async (node: Node, events: readonly string[] | '*' = '*') =>
+export const readRows = async (node: Node, events: readonly string[] | '*' = '*') =>
   (await node.store.read(createFilter(events), 0, { messages: 100_000, bytes: Number.POSITIVE_INFINITY })).messages

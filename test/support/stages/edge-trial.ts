@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert'
 import { createFilter, type SubscriptionFilter } from '../../../src/core/subscription-filter.ts'
 import { until } from '../harness/wait.ts'
 import { fastDir } from '../servers/fast-dir.ts'
-import { append, EdgeNode, LocalConnection, type Node, rowsOf, startNode } from './edge-stage.ts'
+import { append, EdgeNode, LocalConnection, type Node, readRows, startNode } from './edge-stage.ts'
 import { FakeSink, type Written } from './fake-sink.ts'
 
 const EVENTS = ['a', 'b', 'c']
@@ -127,9 +127,9 @@ class Reader {
 }
 
 /** Returns the rows that a reader must have received and has not. @param pruned what retention has deleted at the edge, by event */
-const missingOf = (
+const findMissing = (
   { epoch, filter }: Reader,
-  rows: Awaited<ReturnType<typeof rowsOf>>,
+  rows: Awaited<ReturnType<typeof readRows>>,
   pruned: ReadonlyMap<string, number>,
 ): number[] =>
   rows
@@ -236,19 +236,19 @@ export class EdgeTrial {
       )
     const settled = async (): Promise<boolean> => {
       for (const reader of this.#readers) void reader.tick()
-      const rows = await rowsOf(core)
+      const rows = await readRows(core)
       const isCopied =
         edge.follower.isLevel &&
         edge.store.logId === core.store.logId &&
         (await edge.store.head()) >= (rows.at(-1)?.db_id ?? 0) &&
         // What the core deletes follows with its next state.
-        (await rowsOf(edge)).every(({ db_id }) => rows.some((row) => row.db_id === db_id))
+        (await readRows(edge)).every(({ db_id }) => rows.some((row) => row.db_id === db_id))
       if (!isCopied || !this.#readers.every(({ epoch, caughtUp }) => caughtUp && epoch.logId === core.store.logId)) {
         return false
       }
       // What was stored after `caught_up` may still be on its way.
       const prunedHere = await prunedAtEdge()
-      return this.#readers.every((reader) => missingOf(reader, rows, prunedHere).length === 0)
+      return this.#readers.every((reader) => findMissing(reader, rows, prunedHere).length === 0)
     }
     await until(settled, {
       what: 'an edge and readers that are up to date',
@@ -261,9 +261,9 @@ export class EdgeTrial {
     })
     // What follows `caught_up`, and what would come twice.
     for (let n = 0; n < 20; n++) await turn()
-    const rows = await rowsOf(core)
+    const rows = await readRows(core)
     const pruned = (await edge.store.bounds(createFilter('*'))).pruned_db_id
-    const copied = (await rowsOf(edge)).map(({ db_id, event_id }) => `${db_id} ${event_id}`)
+    const copied = (await readRows(edge)).map(({ db_id, event_id }) => `${db_id} ${event_id}`)
     const both = rows.map(({ db_id, event_id }) => `${db_id} ${event_id}`)
     const missing = both.filter((row) => !copied.includes(row))
     assert.equal(

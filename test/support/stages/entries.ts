@@ -32,7 +32,7 @@ export const newMessage = (over: Partial<NewMessage> = {}): NewMessage => {
   }
 }
 
-export const originOf = (over: Partial<DeliveryOrigin> = {}): DeliveryOrigin => ({
+export const newOrigin = (over: Partial<DeliveryOrigin> = {}): DeliveryOrigin => ({
   exchange: 'exchange',
   routing_key: 'key',
   headers: '{}',
@@ -42,20 +42,20 @@ export const originOf = (over: Partial<DeliveryOrigin> = {}): DeliveryOrigin => 
 })
 
 /** An entry for a message; without an origin by default. */
-export const entryOf = (over: Partial<NewMessage> = {}, origin: DeliveryOrigin | null = null): AppendEntry => ({
+export const newEntry = (over: Partial<NewMessage> = {}, origin: DeliveryOrigin | null = null): AppendEntry => ({
   kind: 'message',
   message: newMessage(over),
   origin,
 })
 
 /** An entry for a body that could not be accepted. */
-export const rejectionOf = (body: string, over: Partial<RejectedDelivery> = {}): AppendEntry => {
+export const newRejection = (body: string, over: Partial<RejectedDelivery> = {}): AppendEntry => {
   const bytes = Buffer.from(body)
   const sha256 = createHash('sha256').update(bytes).digest('hex')
   return {
     kind: 'rejection',
     rejection: {
-      origin: originOf(),
+      origin: newOrigin(),
       received_at: 1_000,
       reason: 'invalid_json',
       detail: 'no JSON',
@@ -83,7 +83,7 @@ export const appendPatiently = async (log: MessageStore, entries: readonly Appen
 export const store = async (log: MessageStore, ...messages: Partial<NewMessage>[]): Promise<number[]> => {
   const outcomes = await appendPatiently(
     log,
-    messages.map((message) => entryOf(message)),
+    messages.map((message) => newEntry(message)),
   )
   return outcomes.map(({ kind, db_id }) => {
     if (kind !== 'stored') throw new Error(`not stored but ${kind}`)

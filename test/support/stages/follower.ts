@@ -102,7 +102,7 @@ export interface FollowerSetup {
 }
 
 /** Returns the command that runs a bundle in a runtime without pages. */
-const commandOf = (runtime: Runtime, folder: string): string[] => {
+const getRuntimeCommand = (runtime: Runtime, folder: string): string[] => {
   const bin = join(folder, 'node_modules')
   if (runtime === 'Deno') return [join(bin, '@deno/linux-x64-glibc/deno'), 'run', '--allow-all', '--no-config']
   if (runtime === 'Bun') return [join(bin, '@oven/bun-linux-x64/bin/bun'), 'run']
@@ -113,7 +113,7 @@ const commandOf = (runtime: Runtime, folder: string): string[] => {
 export const missingRuntime = (runtime: Runtime, folder: string): string | null => {
   if (runtime === 'Firefox') return firefoxPath() === undefined ? 'Firefox is not installed' : null
   if (runtime === 'Chromium') return null
-  const [program = ''] = commandOf(runtime, folder)
+  const [program = ''] = getRuntimeCommand(runtime, folder)
   return spawnSync(program, ['--version'], { stdio: 'ignore' }).status === 0 ? null : `${runtime} is not installed`
 }
 
@@ -168,7 +168,7 @@ document.cookie = 'access_token=' + ${JSON.stringify(token)}
   const [program, ...args] =
     runtime === 'Firefox'
       ? [firefoxPath()!, '--headless', '--no-remote', '--profile', dir, page]
-      : [...commandOf(runtime, folder), ...flags, file]
+      : [...getRuntimeCommand(runtime, folder), ...flags, file]
   const env = { ...process.env, HOME: dir, URL: url, TOKEN: token }
   const child = spawn(program!, args, { env, detached: true })
   const spare = killAtExit(-child.pid!)

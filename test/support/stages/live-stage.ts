@@ -41,7 +41,7 @@ const turn = (): Promise<void> => new Promise(setImmediate)
 export const E = createFilter(['e'])
 
 /** Encodes `hello` for a subscription to this filter. */
-export const helloOf = (
+export const encodeHello = (
   { events, types, senders }: SubscriptionFilter,
   bounds: Pick<HelloData, 'cursor' | 'first_db_id' | 'last_db_id'>,
 ): Buffer => {
@@ -78,7 +78,7 @@ export const makeLiveStage = async (options: Partial<HubOptions> = {}): Promise<
     connect: async ({ wanted = E, cursor = 0, slow = false } = {}) => {
       const { head_db_id: head, first_db_id, last_db_id: target } = await log.bounds(wanted)
       const sink = new FakeSink({ slow })
-      const preamble = helloOf(wanted, { cursor, first_db_id, last_db_id: target })
+      const preamble = encodeHello(wanted, { cursor, first_db_id, last_db_id: target })
       const leave = live.subscribe({ filter: wanted, sink, cursor, caughtUpAt: target, head, preamble })
       const names = () =>
         sink.events.map(({ event }) => event).filter((event) => !/^(new_message|heartbeat)$/.test(event))

@@ -7,10 +7,10 @@ import type { MessageStore } from '../../../src/store/store.ts'
 import { StreamHub } from '../../../src/streams/hub.ts'
 import type { Clock } from '../harness/clock.ts'
 import { until } from '../harness/wait.ts'
-import { entryOf, fresh } from './entries.ts'
+import { fresh, newEntry } from './entries.ts'
 import { TroubledLog } from './failing-store.ts'
 import { FakeSink, type Written } from './fake-sink.ts'
-import { helloOf } from './live-stage.ts'
+import { encodeHello } from './live-stage.ts'
 
 const EVENTS = ['a', 'b', 'c']
 
@@ -183,7 +183,7 @@ export class LiveTrial {
       event_id: `${this.#name}-${event}`,
       body: BODIES[body as 0]!,
     }))
-    const outcomes = await this.#log.append(made.map((one) => entryOf(one)))
+    const outcomes = await this.#log.append(made.map((one) => newEntry(one)))
     for (const [index, { db_id }] of outcomes.entries()) this.#rows.push({ ...made[index]!, db_id })
   }
 
@@ -192,7 +192,7 @@ export class LiveTrial {
     const wanted = createFilter(events, wish.types, wish.senders, wish.unnamed)
     const { head_db_id: head, first_db_id, last_db_id: target } = await this.#log.bounds(wanted)
     const cursor = this.#base + Math.round(wish.place * (head - this.#base))
-    const preamble = helloOf(wanted, { cursor, first_db_id, last_db_id: target })
+    const preamble = encodeHello(wanted, { cursor, first_db_id, last_db_id: target })
     const subscribe = (): void => {
       const sink = new FakeSink({ slow: wish.slow })
       const caughtUp: Reader['caughtUp'] = []

@@ -63,7 +63,7 @@ export interface Site {
 }
 
 /** A gateway and a browser for a suite, each of whose tests closes its pages. */
-export const siteOf = (test: Suite): Site => {
+export const setUpSite = (test: Suite): Site => {
   const site = {} as Site
   test.before(async () => {
     const [gateway, browser] = await Promise.all([startGateway(), launchChromium()])
@@ -77,9 +77,10 @@ export const siteOf = (test: Suite): Site => {
   return site
 }
 
-export const textOf = async (page: Page, selector: string): Promise<string> => (await page.textContent(selector)) ?? ''
+export const getElementText = async (page: Page, selector: string): Promise<string> =>
+  (await page.textContent(selector)) ?? ''
 
-export const textsOf = (page: Page, selector: string): Promise<string[]> =>
+export const getElementTexts = (page: Page, selector: string): Promise<string[]> =>
   page.$$eval(selector, (nodes) => nodes.map((node) => node.textContent ?? ''))
 
 /** Waits for a connection state of a page: loading, connecting, catching_up, live, waiting or closed. */

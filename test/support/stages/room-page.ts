@@ -1,7 +1,7 @@
 import type { Download, Page } from 'playwright-core'
 import * as assert from 'uvu/assert'
 import { type Json, until } from '../harness/wait.ts'
-import { textOf } from './pages.ts'
+import { getElementText } from './pages.ts'
 
 /** The selector of a message's row. */
 export const row = (id: number | undefined): string => `.row[data-id="${id}"]`
@@ -44,7 +44,7 @@ export const readThrough = async (page: Page): Promise<number[]> => {
 /** Waits until the war room counts this many messages, and asserts that it holds these, in order. */
 export const holds = async (page: Page, ids: number[]): Promise<void> => {
   const count = `${ids.length.toLocaleString('en-US')} message${ids.length === 1 ? '' : 's'}`
-  await until(async () => (await textOf(page, '#count')) === count, { what: `"${count}"` })
+  await until(async () => (await getElementText(page, '#count')) === count, { what: `"${count}"` })
   await isWhole(page)
   assert.equal(await readThrough(page), ids)
 }

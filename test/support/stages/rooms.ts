@@ -65,11 +65,11 @@ export const readPages = async (
   }
 }
 
-export const idsOf = (messages: Json[]): number[] => messages.map(({ db_id }) => db_id)
+export const listDbIds = (messages: Json[]): number[] => messages.map(({ db_id }) => db_id)
 
 /** Returns the db_ids of an event over REST. */
 export const restIds = async (gateway: Pick<Gateway, 'url'>, event_id: string, query = ''): Promise<number[]> =>
-  idsOf((await readPages(gateway, event_id, query)).flat())
+  listDbIds((await readPages(gateway, event_id, query)).flat())
 
 /** Asserts that a response is an error of this status and code, in the common error format. */
 export const isError = (answer: HttpResult, status: number, code: string): void => {
@@ -90,10 +90,10 @@ export const isError = (answer: HttpResult, status: number, code: string): void 
 export const metric = async (gateway: Pick<Gateway, 'url'>, sample: string): Promise<number> => {
   const { status, text } = await getJson(`${gateway.url}/metrics`)
   assert.is(status, 200, text)
-  return sampleOf(parseMetrics(text), sample)
+  return getSampleValue(parseMetrics(text), sample)
 }
 
-export const sampleOf = (samples: Map<string, number>, sample: string): number => {
+export const getSampleValue = (samples: Map<string, number>, sample: string): number => {
   const labelled = [...samples].filter(([name]) => name.startsWith(`${sample}{`))
   return samples.get(sample) ?? labelled.reduce((sum, [, value]) => sum + value, 0)
 }

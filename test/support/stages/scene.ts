@@ -42,7 +42,7 @@ const MINUTE_MS = 60_000
 
 let stamped = 0
 
-const datedOf = (cues: readonly ScheduledMessage[], { minutesAgo, slower }: Run): Dated[] => {
+const toDatedMessages = (cues: readonly ScheduledMessage[], { minutesAgo, slower }: Run): Dated[] => {
   const startedAt = Date.now() - minutesAgo * MINUTE_MS
   // The current run lasts until now.
   const stretch = slower || (minutesAgo * MINUTE_MS) / cues.at(-TO_COME)!.at
@@ -64,7 +64,7 @@ export interface Scene extends Stage {
 
 export const openScene = async (brokerUrl: string): Promise<Scene> => {
   const dataDir = tempDir('gateway-scene-')
-  const dated = RUNS.map((run) => datedOf(writeScript(run), run))
+  const dated = RUNS.map((run) => toDatedMessages(writeScript(run), run))
   const toCome = dated.at(-1)!.splice(-TO_COME)
   const writer = await startGateway({ dataDir })
   const times = new Map<number, number>()

@@ -92,11 +92,11 @@ export const openStage = async (url: string, prefix: string, options: StageOptio
 }
 
 /** Returns the messages of a stream so far. */
-export const messagesOf = (stream: SseStream): ParsedEvent[] =>
+export const listMessages = (stream: SseStream): ParsedEvent[] =>
   stream.events.filter(({ event }) => event === 'new_message')
 
 /** Resolves with the messages of a stream once there are this many. */
 export const waitForMessages = async (stream: SseStream, count: number): Promise<ParsedEvent[]> => {
-  await stream.waitFor(() => messagesOf(stream).length >= count)
-  return messagesOf(stream)
+  await stream.waitFor(() => listMessages(stream).length >= count)
+  return listMessages(stream)
 }

@@ -2,11 +2,11 @@ import * as assert from 'uvu/assert'
 import type { GatewayError } from '../../../src/core/errors.ts'
 import { createFilter } from '../../../src/core/subscription-filter.ts'
 import type { AppendEntry, DeliveryOrigin, MessageStore } from '../../../src/store/store.ts'
-import { entryOf, newMessage, originOf, rejectionOf, store } from '../stages/entries.ts'
+import { newEntry, newMessage, newOrigin, newRejection, store } from '../stages/entries.ts'
 import type { LogTest } from './sqlite-store.ts'
 
 const ALL = { messages: 10_000, bytes: Number.POSITIVE_INFINITY }
-const ORIGIN = originOf({ routing_key: 'a.b.c' })
+const ORIGIN = newOrigin({ routing_key: 'a.b.c' })
 
 /** Returns the stored messages as `message_id: body`, in the order of the store. */
 export const contents = async (log: MessageStore): Promise<string[]> => {
@@ -14,7 +14,7 @@ export const contents = async (log: MessageStore): Promise<string[]> => {
   return messages.map(({ message_id, body }) => `${message_id}: ${body}`)
 }
 
-const codeOf = async (work: Promise<unknown>): Promise<string> => {
+const catchErrorCode = async (work: Promise<unknown>): Promise<string> => {
   try {
     await work
     return 'none'
@@ -34,7 +34,7 @@ export const checkAppending = (test: LogTest): void => {
       lacks: 3,
       body: '{ }',
     })
-    const outcomes = await log.append([{ kind: 'message', message: full, origin: null }, entryOf(), entryOf()])
+    const outcomes = await log.append([{ kind: 'message', message: full, origin: null }, newEntry(), newEntry()])
     const ids = outcomes.map(({ db_id }) => db_id)
     assert.equal(new Set(outcomes.map((outcome) => outcome.kind)), new Set(['stored']))
     assert.ok(ids[0]! > 0 && ids[0]! < ids[1]! && ids[1]! < ids[2]!, String(ids))
@@ -70,13 +70,13 @@ export const checkAppending = (test: LogTest): void => {
     const message = { event_id: 'e', message_id: 'm', body: '{"a":1}' }
     const [id] = await store(log, message)
     for (const origin of [null, ORIGIN]) {
-      assert.equal(await log.append([entryOf({ ...message, received_at: 9_999 }, origin)]), [
+      assert.equal(await log.append([newEntry({ ...message, received_at: 9_999 }, origin)]), [
         { kind: 'duplicate', db_id: id },
       ])
     }
     const within = await log.append([
-      entryOf({ ...message, message_id: 'n' }),
-      entryOf({ ...message, message_id: 'n' }),
+      newEntry({ ...message, message_id: 'n' }),
+      newEntry({ ...message, message_id: 'n' }),
     ])
     assert.equal(
       [within[0]!.kind, within[1]!.kind, within[0]!.db_id === within[1]!.db_id],
@@ -89,9 +89,9 @@ export const checkAppending = (test: LogTest): void => {
 
   test('a message_id is an event’s own (L3)', async (log) => {
     const outcomes = await log.append([
-      entryOf({ event_id: 'a', message_id: 'm', body: '{"a":1}' }),
-      entryOf({ event_id: 'b', message_id: 'm', body: '{"b":1}' }),
-      entryOf({ event_id: 'A', message_id: 'm' }),
+      newEntry({ event_id: 'a', message_id: 'm', body: '{"a":1}' }),
+      newEntry({ event_id: 'b', message_id: 'm', body: '{"b":1}' }),
+      newEntry({ event_id: 'A', message_id: 'm' }),
     ])
     assert.equal(
       outcomes.map((outcome) => outcome.kind),
@@ -101,7 +101,7 @@ export const checkAppending = (test: LogTest): void => {
 
   test('another body under a known message_id is a conflict: the first is kept, the other is quarantined', async (log, itsStore) => {
     const [id] = await store(log, { event_id: 'e', message_id: 'm', body: '{"a":1}' })
-    const conflicting = entryOf({ event_id: 'e', message_id: 'm', body: '{"a":"ä"}', received_at: 77 }, ORIGIN)
+    const conflicting = newEntry({ event_id: 'e', message_id: 'm', body: '{"a":"ä"}', received_at: 77 }, ORIGIN)
     assert.equal(await log.append([conflicting]), [{ kind: 'conflict', db_id: id }])
     assert.equal(await contents(log), ['m: {"a":1}'])
     const [row, ...more] = await itsStore.rejected()
@@ -114,13 +114,13 @@ export const checkAppending = (test: LogTest): void => {
 
   test('a conflict without an origin is only returned, since its sender gets the response', async (log, itsStore) => {
     const [id] = await store(log, { message_id: 'm', body: '{"a":1}' })
-    assert.equal(await log.append([entryOf({ message_id: 'm', body: '{"a":2}' })]), [{ kind: 'conflict', db_id: id }])
+    assert.equal(await log.append([newEntry({ message_id: 'm', body: '{"a":2}' })]), [{ kind: 'conflict', db_id: id }])
     assert.equal(await itsStore.rejected(), [])
   })
 
   test('a rejected message is kept completely', async (log, itsStore) => {
     const bytes = Buffer.from([0xff, 0, 0x7b])
-    const entry = rejectionOf('', { body: bytes, body_bytes: 5_000_000, sha256: 'f'.repeat(64), origin: ORIGIN })
+    const entry = newRejection('', { body: bytes, body_bytes: 5_000_000, sha256: 'f'.repeat(64), origin: ORIGIN })
     assert.equal(await log.append([entry]), [{ kind: 'rejected', db_id: 0 }])
     const [row] = await itsStore.rejected()
     assert.equal([row!.reason, row!.detail, row!.routing_key], ['invalid_json', 'no JSON', 'a.b.c'])
@@ -129,24 +129,24 @@ export const checkAppending = (test: LogTest): void => {
   })
 
   test('a rejection that can have a copy is not stored twice, a new one of the same body is', async (log, itsStore) => {
-    const again = { origin: originOf({ exclusive_until: 0 }) }
-    await log.append([rejectionOf('x', again)])
+    const again = { origin: newOrigin({ exclusive_until: 0 }) }
+    await log.append([newRejection('x', again)])
     assert.is((await itsStore.rejected()).length, 1, 'redelivered, yet not known: a crash came before its commit')
-    await log.append([rejectionOf('x', again), rejectionOf('x', again)])
+    await log.append([newRejection('x', again), newRejection('x', again)])
     assert.is((await itsStore.rejected()).length, 1)
-    await log.append([rejectionOf('x', { origin: originOf({ exclusive_until: Date.now() - 1 }) })])
+    await log.append([newRejection('x', { origin: newOrigin({ exclusive_until: Date.now() - 1 }) })])
     assert.is((await itsStore.rejected()).length, 1, 'it took too long to get here')
-    await log.append([rejectionOf('x')])
+    await log.append([newRejection('x')])
     assert.is((await itsStore.rejected()).length, 2)
-    await log.append([rejectionOf('y', again), rejectionOf('x', { ...again, reason: 'not_an_object' })])
-    await log.append([rejectionOf('x', { origin: originOf({ exclusive_until: 0, routing_key: 'other' }) })])
+    await log.append([newRejection('y', again), newRejection('x', { ...again, reason: 'not_an_object' })])
+    await log.append([newRejection('x', { origin: newOrigin({ exclusive_until: 0, routing_key: 'other' }) })])
     assert.is((await itsStore.rejected()).length, 5, 'another body, reason or key is another rejection')
   })
 
   test('a conflict that can have a copy is not stored twice', async (log, itsStore) => {
     await store(log, { message_id: 'm', body: '{"a":1}' })
     const conflict = (origin: Partial<DeliveryOrigin>): AppendEntry =>
-      entryOf({ message_id: 'm', body: '{}' }, originOf(origin))
+      newEntry({ message_id: 'm', body: '{}' }, newOrigin(origin))
     await log.append([conflict({})])
     await log.append([conflict({ exclusive_until: 0 })])
     assert.is((await itsStore.rejected()).length, 1)
@@ -155,10 +155,10 @@ export const checkAppending = (test: LogTest): void => {
   test('a message that the store cannot hold does not harm its neighbours', async (log, itsStore) => {
     const odd = { message_id: 'odd', round_id: 'three' as never }
     const outcomes = await log.append([
-      entryOf({ message_id: 'a' }),
-      entryOf(odd, ORIGIN),
-      entryOf(odd),
-      entryOf({ message_id: 'b' }),
+      newEntry({ message_id: 'a' }),
+      newEntry(odd, ORIGIN),
+      newEntry(odd),
+      newEntry({ message_id: 'b' }),
     ])
     assert.equal(
       outcomes.map((outcome) => outcome.kind),
@@ -176,7 +176,7 @@ export const checkAppending = (test: LogTest): void => {
     assert.is((await log.events(10, 0))[0]!.messages, 2)
   })
 
-  const mixed = (): AppendEntry[] => [entryOf({ message_id: 'a' }), rejectionOf('bad'), entryOf({ message_id: 'b' })]
+  const mixed = (): AppendEntry[] => [newEntry({ message_id: 'a' }), newRejection('bad'), newEntry({ message_id: 'b' })]
 
   test('messages and rejections commit together (L5)', async (log, itsStore) => {
     const outcomes = await log.append(mixed())
@@ -191,7 +191,7 @@ export const checkAppending = (test: LogTest): void => {
     await store(log, { event_id: 'before' })
     const mend = await itsStore.breakAppends()
     const batch = mixed()
-    assert.is(await codeOf(log.append(batch)), 'storage_unavailable')
+    assert.is(await catchErrorCode(log.append(batch)), 'storage_unavailable')
     assert.is((await contents(log)).length, 1)
     assert.equal(await itsStore.rejected(), [])
     await mend()
@@ -206,8 +206,8 @@ export const checkAppending = (test: LogTest): void => {
   test('a store that is busy is an error of its own, and stores nothing', async (log, itsStore) => {
     const release = await itsStore.lock()
     const batch = mixed()
-    assert.is(await codeOf(log.append(batch)), 'storage_busy')
-    assert.is(await codeOf(log.check(true)), 'storage_busy')
+    assert.is(await catchErrorCode(log.append(batch)), 'storage_busy')
+    assert.is(await catchErrorCode(log.check(true)), 'storage_busy')
     await log.check(false)
     await release()
     await log.check(true)
@@ -217,7 +217,7 @@ export const checkAppending = (test: LogTest): void => {
 
   test('concurrent appends keep their order and their own outcomes', async (log) => {
     const calls = Array.from({ length: 50 }, (_, n) =>
-      Array.from({ length: n % 4 }, () => entryOf({ event_id: `e${n}` })),
+      Array.from({ length: n % 4 }, () => newEntry({ event_id: `e${n}` })),
     )
     const outcomes = await Promise.all(calls.map((entries) => log.append(entries)))
     assert.equal(
@@ -238,7 +238,7 @@ export const checkAppending = (test: LogTest): void => {
 
   test('a failing commit rejects every caller', async (log, itsStore) => {
     const release = await itsStore.lock()
-    const calls = Array.from({ length: 5 }, () => codeOf(log.append([entryOf()])))
+    const calls = Array.from({ length: 5 }, () => catchErrorCode(log.append([newEntry()])))
     assert.equal(
       await Promise.all(calls),
       Array.from({ length: 5 }, () => 'storage_busy'),
@@ -249,7 +249,7 @@ export const checkAppending = (test: LogTest): void => {
 
   test('stop waits for pending appends', async (_log, itsStore) => {
     const other = await itsStore.open()
-    const late = Promise.all([other.append([entryOf()]), other.append([entryOf()])])
+    const late = Promise.all([other.append([newEntry()]), other.append([newEntry()])])
     await other.stop()
     assert.is((await late).length, 2)
     assert.is((await contents(_log)).length, 2)

@@ -4,7 +4,7 @@ import type { NewMessage } from '../../../src/core/message.ts'
 import { createFilter, matchesFilter, type SubscriptionFilter } from '../../../src/core/subscription-filter.ts'
 import type { MessageStore, PageLimit } from '../../../src/store/store.ts'
 import { runs } from '../harness/tier.ts'
-import { appendPatiently, entryOf, fresh } from '../stages/entries.ts'
+import { appendPatiently, fresh, newEntry } from '../stages/entries.ts'
 import type { LogTest } from './sqlite-store.ts'
 
 /** A row of the model: the store is an array of these. */
@@ -115,7 +115,7 @@ class Trial {
     }))
     const outcomes = await appendPatiently(
       this.#log,
-      made.map((one) => entryOf(one)),
+      made.map((one) => newEntry(one)),
     )
     for (const [index, one] of made.entries()) {
       const { kind, db_id } = outcomes[index]!

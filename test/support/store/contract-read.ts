@@ -2,12 +2,12 @@ import * as assert from 'uvu/assert'
 import { MATCH_ALL } from '../../../src/core/quarantine-filter.ts'
 import { createFilter, type SubscriptionFilter } from '../../../src/core/subscription-filter.ts'
 import type { MessagePage, MessageStore, PageLimit } from '../../../src/store/store.ts'
-import { entryOf, originOf, rejectionOf, store } from '../stages/entries.ts'
+import { newEntry, newOrigin, newRejection, store } from '../stages/entries.ts'
 import type { LogTest } from './sqlite-store.ts'
 
 const ALL: PageLimit = { messages: 10_000, bytes: Number.POSITIVE_INFINITY }
 
-const idsOf = (page: MessagePage): number[] => page.messages.map(({ db_id }) => db_id)
+const listDbIds = (page: MessagePage): number[] => page.messages.map(({ db_id }) => db_id)
 
 /** Returns every page after a cursor, as subscribers read them. */
 export const walk = async (
@@ -83,9 +83,13 @@ export const checkReading = (test: LogTest): void => {
     for (const [wanted, places] of table) {
       const expected = places.map((place) => ids[place]!)
       const page = await log.read(wanted, 0, ALL)
-      assert.equal([idsOf(page), page.readThrough, page.hasMore], [expected, ids.at(-1), false], JSON.stringify(wanted))
+      assert.equal(
+        [listDbIds(page), page.readThrough, page.hasMore],
+        [expected, ids.at(-1), false],
+        JSON.stringify(wanted),
+      )
       const back = await log.readBefore(wanted, ids.at(-1)! + 1, ALL)
-      assert.equal([idsOf(back), back.hasMore], [expected, false], JSON.stringify(wanted))
+      assert.equal([listDbIds(back), back.hasMore], [expected, false], JSON.stringify(wanted))
     }
   })
 
@@ -106,7 +110,7 @@ export const checkReading = (test: LogTest): void => {
     const ids = await store(log, ...Array.from({ length: 500 }, (_, n) => ({ event_id: `e${(n * 37) % 130}` })))
     const expected = ids.filter((_, n) => (n * 37) % 130 < 100)
     const pages = await walk(log, createFilter(events), 0, { messages: 7, bytes: Number.POSITIVE_INFINITY })
-    assert.equal(pages.flatMap(idsOf), expected)
+    assert.equal(pages.flatMap(listDbIds), expected)
     assert.is(await log.tailCursor(createFilter(events), 10), expected.at(-11))
   })
 
@@ -134,9 +138,9 @@ export const checkReading = (test: LogTest): void => {
       [500, 5],
     ] as const) {
       const page = await log.read(createFilter('*'), 0, { messages: 9, bytes })
-      assert.equal([idsOf(page), page.hasMore], [ids.slice(0, count), count < 5], `${bytes} bytes`)
+      assert.equal([listDbIds(page), page.hasMore], [ids.slice(0, count), count < 5], `${bytes} bytes`)
       const back = await log.readBefore(createFilter('*'), ids[4]! + 1, { messages: 9, bytes })
-      assert.equal([idsOf(back), back.hasMore], [ids.slice(-count), count < 5], `${bytes} bytes backwards`)
+      assert.equal([listDbIds(back), back.hasMore], [ids.slice(-count), count < 5], `${bytes} bytes backwards`)
     }
   })
 
@@ -183,10 +187,10 @@ export const checkReading = (test: LogTest): void => {
       })
       const text = JSON.stringify(wanted)
       const pages = await walk(log, wanted, 0, { messages: 1_000, bytes: Number.POSITIVE_INFINITY })
-      assert.equal(pages.flatMap(idsOf), matching, text)
+      assert.equal(pages.flatMap(listDbIds), matching, text)
       assert.is(pages.at(-1)!.readThrough, ids.at(-1), text)
       const back = await walkBack(log, wanted, ids.at(-1)! + 1, { messages: 1_000, bytes: Number.POSITIVE_INFINITY })
-      assert.equal(back.reverse().flatMap(idsOf), matching, `${text} backwards`)
+      assert.equal(back.reverse().flatMap(listDbIds), matching, `${text} backwards`)
       for (const count of [0, 1, 2, matching.length - 1, matching.length, matching.length + 1]) {
         if (count < 0) continue
         const cursor = matching.at(-1 - count) ?? 0
@@ -223,7 +227,7 @@ export const checkReading = (test: LogTest): void => {
   })
 
   test('pages of the quarantine end at the given bytes of bodies, and have at least one row', async (log) => {
-    await log.append(['a', 'b', 'c'].map((letter) => rejectionOf(letter.repeat(100))))
+    await log.append(['a', 'b', 'c'].map((letter) => newRejection(letter.repeat(100))))
     const sizes = [1, 100, 101, 1_000].map(async (bytes) => {
       const rows = await log.quarantine.listWithBodies(MATCH_ALL, 0, Number.MAX_SAFE_INTEGER - 1, bytes)
       return rows.length
@@ -233,7 +237,7 @@ export const checkReading = (test: LogTest): void => {
 
   test('quarantined messages are in no event', async (log) => {
     await store(log, { event_id: 'e', message_id: 'm', body: '{"a":1}' })
-    await log.append([entryOf({ event_id: 'e', message_id: 'm', body: '{}' }, originOf())])
+    await log.append([newEntry({ event_id: 'e', message_id: 'm', body: '{}' }, newOrigin())])
     assert.equal(
       (await log.events(10, 0)).map(({ messages }) => messages),
       [1],

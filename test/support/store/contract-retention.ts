@@ -1,7 +1,7 @@
 import * as assert from 'uvu/assert'
 import { createFilter } from '../../../src/core/subscription-filter.ts'
 import type { MessageStore, RetentionLimits } from '../../../src/store/store.ts'
-import { rejectionOf, store } from '../stages/entries.ts'
+import { newRejection, store } from '../stages/entries.ts'
 import type { LogTest } from './sqlite-store.ts'
 
 const ALL = { messages: 10_000, bytes: Number.POSITIVE_INFINITY }
@@ -9,7 +9,7 @@ const ALL = { messages: 10_000, bytes: Number.POSITIVE_INFINITY }
 const before = (receivedBefore: number): RetentionLimits => ({ receivedBefore, messagesPerEvent: null })
 const keep = (messagesPerEvent: number): RetentionLimits => ({ receivedBefore: null, messagesPerEvent })
 
-const idsOf = async (log: MessageStore, events: string[] | '*' = '*'): Promise<number[]> =>
+const readDbIds = async (log: MessageStore, events: string[] | '*' = '*'): Promise<number[]> =>
   (await log.read(createFilter(events), 0, ALL)).messages.map(({ db_id }) => db_id)
 
 /** Prunes until nothing is left to delete. @returns the deletions of each call */
@@ -28,17 +28,17 @@ export const checkRetention = (test: LogTest): void => {
 
   test('removes nothing without a rule', async (log) => {
     await store(log, at('a', 1))
-    await log.append([rejectionOf('x')])
+    await log.append([newRejection('x')])
     assert.is(await log.prune({ receivedBefore: null, messagesPerEvent: null }, 100), 0)
     assert.is(await log.prune(before(1), 100), 0, 'received at the very time is kept')
     assert.is(await log.prune(keep(1), 100), 0)
-    assert.is((await idsOf(log)).length, 1)
+    assert.is((await readDbIds(log)).length, 1)
   })
 
   test('removes by age, and returns what was pruned of each event', async (log) => {
     const ids = await store(log, at('a', 1), at('b', 2), at('a', 3), at('b', 10), at('a', 11))
     await pruneAll(log, before(10))
-    assert.equal(await idsOf(log), ids.slice(3))
+    assert.equal(await readDbIds(log), ids.slice(3))
     const head_db_id = ids[4]
     const a = { first_db_id: ids[4], last_db_id: ids[4], pruned_db_id: ids[2], head_db_id }
     const b = { first_db_id: ids[3], last_db_id: ids[3], pruned_db_id: ids[1], head_db_id }
@@ -76,7 +76,7 @@ export const checkRetention = (test: LogTest): void => {
   test('removes all but the newest of each event', async (log) => {
     const ids = await store(log, at('a', 1), at('a', 2), at('b', 3), at('a', 4), at('b', 5), at('b', 6), at('c', 7))
     await pruneAll(log, keep(2))
-    assert.equal(await idsOf(log), [ids[1], ids[3], ids[4], ids[5], ids[6]])
+    assert.equal(await readDbIds(log), [ids[1], ids[3], ids[4], ids[5], ids[6]])
     assert.equal(
       (await log.events(10, 0)).map(({ messages }) => messages),
       [1, 2, 2],
@@ -88,15 +88,15 @@ export const checkRetention = (test: LogTest): void => {
   test('applies both rules', async (log) => {
     const ids = await store(log, at('a', 1), at('a', 20), at('a', 21), at('a', 22), at('b', 23))
     await pruneAll(log, { receivedBefore: 10, messagesPerEvent: 2 })
-    assert.equal(await idsOf(log), ids.slice(2))
+    assert.equal(await readDbIds(log), ids.slice(2))
   })
 
   test('removes nothing behind a message that is kept, although its time is earlier', async (log) => {
     const ids = await store(log, at('a', 20), at('a', 5), at('b', 30))
     assert.equal(await pruneAll(log, before(10)), [0])
-    assert.equal([(await idsOf(log)).length, await log.following.pruned('*', '', 10)], [3, []])
+    assert.equal([(await readDbIds(log)).length, await log.following.pruned('*', '', 10)], [3, []])
     await pruneAll(log, before(25))
-    assert.equal(await idsOf(log), ids.slice(2))
+    assert.equal(await readDbIds(log), ids.slice(2))
   })
 
   test('removes messages of a clock that was ahead with the first expired one after them', async (log) => {
@@ -107,7 +107,7 @@ export const checkRetention = (test: LogTest): void => {
       assert.equal(await pruneAll(log, before(10)), [0], 'nothing after them is expired')
       const kept = await store(log, at('b', 5), ...several(1, ahead), at('b', 20), at('b', 6))
       await pruneAll(log, before(10))
-      assert.equal(await idsOf(log), kept.slice(1), `${count} at the start`)
+      assert.equal(await readDbIds(log), kept.slice(1), `${count} at the start`)
       await pruneAll(log, before(ahead + 1))
     }
   })
@@ -115,15 +115,15 @@ export const checkRetention = (test: LogTest): void => {
   test('removes a limited number at a time, oldest first', async (log) => {
     const ids = await store(log, ...Array.from({ length: 25 }, (_, n) => at(`e${n % 2}`, n)))
     assert.is(await log.prune(before(20), 10), 10)
-    assert.equal(await idsOf(log), ids.slice(10))
+    assert.equal(await readDbIds(log), ids.slice(10))
     assert.equal(await pruneAll(log, before(20), 10), [10, 0])
-    assert.equal(await idsOf(log), ids.slice(20))
+    assert.equal(await readDbIds(log), ids.slice(20))
     const removed = await pruneAll(log, keep(1), 1)
     assert.equal(removed, [1, 1, 1, 0])
   })
 
   test('removes old rejections', async (log, itsStore) => {
-    await log.append([rejectionOf('old', { received_at: 5 }), rejectionOf('new', { received_at: 15 })])
+    await log.append([newRejection('old', { received_at: 5 }), newRejection('new', { received_at: 15 })])
     await pruneAll(log, before(10))
     assert.equal(
       (await itsStore.rejected()).map((row) => row.body.toString()),
@@ -132,7 +132,7 @@ export const checkRetention = (test: LogTest): void => {
   })
 
   test('looks at a limited number of rejections, oldest first, however old the later ones are', async (log) => {
-    await log.append([20, 99, 5].map((received_at) => rejectionOf('x', { received_at })))
+    await log.append([20, 99, 5].map((received_at) => newRejection('x', { received_at })))
     assert.is(await log.prune(before(10), 2), 0)
     assert.equal(await pruneAll(log, before(30), 2), [1, 1, 0])
   })
@@ -167,7 +167,7 @@ export const checkRetention = (test: LogTest): void => {
   test('never reuses an id, not even that of the highest row, not even after reopening', async (log, itsStore) => {
     const ids = await store(log, at('a', 1), at('a', 2))
     await pruneAll(log, before(100))
-    assert.equal(await idsOf(log), [])
+    assert.equal(await readDbIds(log), [])
     assert.is(await log.head(), ids[1], 'the head stays')
     assert.equal((await log.read(createFilter('*'), 0, ALL)).readThrough, ids[1])
     const other = await itsStore.open()
@@ -190,6 +190,6 @@ export const checkRetention = (test: LogTest): void => {
     let code = ''
     await log.prune(before(10), 10).catch((error) => (code = error.code))
     await release()
-    assert.equal([code, (await idsOf(log)).length], ['storage_busy', 1])
+    assert.equal([code, (await readDbIds(log)).length], ['storage_busy', 1])
   })
 }

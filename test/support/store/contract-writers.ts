@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert'
 import { createFilter } from '../../../src/core/subscription-filter.ts'
 import type { MessageStore } from '../../../src/store/store.ts'
 import { until } from '../harness/wait.ts'
-import { appendPatiently, entryOf, store } from '../stages/entries.ts'
+import { appendPatiently, newEntry, store } from '../stages/entries.ts'
 import type { LogTest } from './sqlite-store.ts'
 
 const EVERYTHING = createFilter('*')
@@ -61,7 +61,7 @@ export const checkWriters = (test: LogTest): void => {
 
   test('the unique key holds across logs (L3)', async (log, itsStore) => {
     const other = await itsStore.open()
-    const batch = Array.from({ length: 50 }, (_, n) => entryOf({ message_id: `m${n}`, body: '{}' }))
+    const batch = Array.from({ length: 50 }, (_, n) => newEntry({ message_id: `m${n}`, body: '{}' }))
     const both = await Promise.all([appendPatiently(log, batch), appendPatiently(other, batch)])
     const kinds = both.flat().map((outcome) => outcome.kind)
     assert.is(kinds.filter((one) => one === 'stored').length, 50)
@@ -87,7 +87,7 @@ export const checkWriters = (test: LogTest): void => {
     }
     await until(() => told.length > 0, { what: 'the first message of a process' })
     for (let n = 0; n < PER_WRITER; n++) {
-      const batch = Array.from({ length: 1 + (n % 5) }, () => entryOf({ event_id: 'shared' }))
+      const batch = Array.from({ length: 1 + (n % 5) }, () => newEntry({ event_id: 'shared' }))
       told.push(...(await appendPatiently(log, batch)).map(({ db_id }) => db_id))
     }
     for (const [code] of await Promise.all(ends)) assert.is(code, 0, 'the process ended well')

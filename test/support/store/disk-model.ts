@@ -31,7 +31,7 @@ const applied = (content: Buffer, change: Change): Buffer => {
 
 const unhex = (text: string): Buffer => Buffer.from(text.replaceAll('\\x', ''), 'hex')
 
-const stringsOf = (args: string): Buffer[] => [...args.matchAll(/"([^"]*)"/g)].map(([, text]) => unhex(text!))
+const parseStrings = (args: string): Buffer[] => [...args.matchAll(/"([^"]*)"/g)].map(([, text]) => unhex(text!))
 
 /**
  * A folder on a disk with a volatile cache. It is built from the system calls of a process (`strace -f -y -xx`), and
@@ -101,20 +101,20 @@ export class DiskModel {
   }
 
   #send(text: string, onSent: (bytes: Buffer) => void): void {
-    if (/^(write|writev|sendmsg|sendto)\(/.test(text)) onSent(Buffer.concat(stringsOf(text)))
+    if (/^(write|writev|sendmsg|sendto)\(/.test(text)) onSent(Buffer.concat(parseStrings(text)))
   }
 
   /** Returns the file of the first descriptor or path, undefined for the folder itself, null if it is elsewhere. */
-  #nameOf(args: string): string | undefined | null {
+  #parseFileName(args: string): string | undefined | null {
     const [, ofDescriptor] = /^\d+<([^>]*)>(?!\(deleted\))/.exec(args.replace(/^\w+\(/, '')) ?? []
-    const path = (ofDescriptor === undefined ? stringsOf(args)[0] : unhex(ofDescriptor))?.toString() ?? ''
+    const path = (ofDescriptor === undefined ? parseStrings(args)[0] : unhex(ofDescriptor))?.toString() ?? ''
     if (path === this.#dir) return undefined
     return dirname(path) === this.#dir && !path.endsWith('-shm') ? path.slice(this.#dir.length + 1) : null
   }
 
   /** @returns true if names, or what is certain, have changed */
   #apply({ start, name: call, args, result }: Call, line: number): boolean {
-    const name = this.#nameOf(args)
+    const name = this.#parseFileName(args)
     if (name === null || call === 'write') return false
     if (name === undefined) return this.#syncFolder(call, start)
     const inode = this.#names.get(name)
@@ -132,7 +132,7 @@ export class DiskModel {
       return true
     }
     if (call === 'pwrite64') {
-      const bytes = stringsOf(args.slice(args.indexOf('>')))[0]!.subarray(0, result)
+      const bytes = parseStrings(args.slice(args.indexOf('>')))[0]!.subarray(0, result)
       inode.pending.push({ change: { at: Number(/(\d+)$/.exec(args)![1]), bytes }, line })
       return false
     }

@@ -1,7 +1,7 @@
 import { PostgresStore, type PostgresStoreOptions } from '../../../src/store/postgres/store.ts'
 import { parsePostgresUrl } from '../../../src/store/postgres/url.ts'
 import { advisoryLockSql } from '../../../src/store/postgres/writer.ts'
-import { connect, freshSchema, rejectedIn, schemaOf, sharedPostgres } from '../servers/postgres.ts'
+import { connect, extractSchemaName, freshSchema, rejectedIn, sharedPostgres } from '../servers/postgres.ts'
 import { fresh } from '../stages/entries.ts'
 import { type LogKind, type Store, spawnWriter } from './sqlite-store.ts'
 
@@ -26,7 +26,7 @@ export const openPostgres = async (
 
 const makePostgresStore = async (): Promise<Store> => {
   const url = freshSchema(await sharedPostgres())
-  const schema = schemaOf(url)
+  const schema = extractSchemaName(url)
   const logs: PostgresStore[] = []
   const db = await connect(url)
   return {

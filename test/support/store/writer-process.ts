@@ -1,5 +1,5 @@
 // A process that writes into a store next to others: PLACE COUNT EVENT…
-import { appendPatiently, entryOf } from '../stages/entries.ts'
+import { appendPatiently, newEntry } from '../stages/entries.ts'
 import { openPostgres } from './postgres-store.ts'
 import { openSqlite } from './sqlite-store.ts'
 
@@ -7,7 +7,7 @@ const [place = '', count = '0', ...events] = process.argv.slice(2)
 const log = place.startsWith('postgres:') ? await openPostgres(place) : await openSqlite(place, true)
 for (let n = 0; n < Number(count); n++) {
   for (const event_id of events) {
-    const [outcome] = await appendPatiently(log, [entryOf({ event_id })])
+    const [outcome] = await appendPatiently(log, [newEntry({ event_id })])
     process.stdout.write(`${outcome?.db_id}\n`)
   }
 }

@@ -7,7 +7,7 @@ import {
   parseSearchTerms,
   searchableText,
 } from '../../../src/core/search-text.ts'
-import { growthOf } from '../../support/harness/processor-time.ts'
+import { measureGrowth } from '../../support/harness/processor-time.ts'
 import { suite } from '../../support/harness/suite.ts'
 
 const test = suite('the text of a search')
@@ -38,7 +38,7 @@ test('escapes, escapes within JSON in a string, and all digits of a number are d
 })
 
 test('a run of backslashes costs time linear in its length', () => {
-  const growth = growthOf((size) => {
+  const growth = measureGrowth((size) => {
     searchableText(JSON.stringify({ message_content: `\\u${'\\'.repeat(size)}` }))
   }, 20_000)
   assert.ok(growth < 40, `ten times the backslashes take ${growth} times the processor`)

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import * as assert from 'uvu/assert'
 import { splitJsonArray as split } from '../../../src/core/split-json-array.ts'
-import { growthOf } from '../../support/harness/processor-time.ts'
+import { measureGrowth } from '../../support/harness/processor-time.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { runs } from '../../support/harness/tier.ts'
 
@@ -63,7 +63,7 @@ splitting('stops one element after the maximum', () => {
 })
 
 splitting('endless whitespace between two tokens costs time linear in its length', () => {
-  const growth = growthOf((size) => {
+  const growth = measureGrowth((size) => {
     for (let n = 0; n < 20; n++) assert.is(splitJsonArray(`[1${' '.repeat(size)}2]`)?.length, 1)
   }, 20_000)
   assert.ok(growth < 40, `ten times the space takes ${growth} times the processor`)

@@ -4,7 +4,7 @@ import { Duplex } from 'node:stream'
 import fc from 'fast-check'
 import * as assert from 'uvu/assert'
 import { parseStreamRequest } from '../../../src/http/server/parse-stream-request.ts'
-import { growthOf } from '../../support/harness/processor-time.ts'
+import { measureGrowth } from '../../support/harness/processor-time.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { runs } from '../../support/harness/tier.ts'
 
@@ -82,7 +82,7 @@ for (const [what, text] of Object.entries(UNUSUAL)) {
 }
 
 request('endless blanks cost time linear in their length', () => {
-  const growth = growthOf((size) => {
+  const growth = measureGrowth((size) => {
     const text = PLAIN.replace('7', `7${' '.repeat(size)}7`)
     for (let n = 0; n < 100; n++) assert.is(read(text)?.get('last-event-id').length, size + 2)
   }, 7_000)

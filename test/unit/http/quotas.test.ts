@@ -5,7 +5,7 @@ import { parseAddressList } from '../../../src/config/parsers.ts'
 import type { GatewayError } from '../../../src/core/errors.ts'
 import { Quotas } from '../../../src/http/quotas.ts'
 import { TrustedProxies } from '../../../src/http/trusted-proxies.ts'
-import { growthOf } from '../../support/harness/processor-time.ts'
+import { measureGrowth } from '../../support/harness/processor-time.ts'
 import { suite } from '../../support/harness/suite.ts'
 
 const gate = suite('bodies in memory')
@@ -118,7 +118,7 @@ proxies('is found in Forwarded if no other header reports it', () => {
 })
 
 proxies('is found in Forwarded in linear time', () => {
-  const growth = growthOf((size) => {
+  const growth = measureGrowth((size) => {
     assert.is(clientOf('10.0.0.0/8', '10.1.1.1', 'a'.repeat(size), 'forwarded'), '10.1.1.1')
   }, 20_000)
   assert.ok(growth < 40, `ten times the letters take ${growth} times the processor`)

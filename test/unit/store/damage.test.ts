@@ -8,7 +8,7 @@ import { suite } from '../../support/harness/suite.ts'
 import { until } from '../../support/harness/wait.ts'
 import { checkpoint, pageWith, zeroPages } from '../../support/servers/damage.ts'
 import { fastDir } from '../../support/servers/fast-dir.ts'
-import { entryOf, fresh } from '../../support/stages/entries.ts'
+import { fresh, newEntry } from '../../support/stages/entries.ts'
 
 const PAGE = { messages: 500, bytes: Number.POSITIVE_INFINITY }
 const COUNT = 10
@@ -56,7 +56,7 @@ const makeStore = async (inline: boolean): Promise<DamagedStore> => {
   for (const event_id of ['first', 'second']) {
     const numbers = Array.from({ length: COUNT }, (_, n) => n)
     await log.append(
-      numbers.map((n) => entryOf({ event_id, message_id: `${event_id}${n}`, body: bodyOf(event_id, n) })),
+      numbers.map((n) => newEntry({ event_id, message_id: `${event_id}${n}`, body: bodyOf(event_id, n) })),
     )
   }
   checkpoint(file)
@@ -104,14 +104,14 @@ for (const inline of [true, false]) {
         advance(1_000)
         for (const write of [false, true]) assert.is(await codeOf(log.check(write)), 'database_corrupt')
       }
-      assert.is(await codeOf(log.append([entryOf({ event_id: 'second' })])), 'database_corrupt')
+      assert.is(await codeOf(log.append([newEntry({ event_id: 'second' })])), 'database_corrupt')
       assert.is(await codeOf(log.prune({ receivedBefore: 9_999, messagesPerEvent: null }, 10)), 'database_corrupt')
       assert.is(await codeOf(log.quarantine.drop([1])), 'database_corrupt')
       repair()
       await recovers(stage)
       assert.is(latch.error, null)
       assert.is((await log.read(createFilter('*'), 0, PAGE)).messages.length, 2 * COUNT)
-      assert.equal([(await log.append([entryOf({})]))[0]!.kind], ['stored'])
+      assert.equal([(await log.append([newEntry({})]))[0]!.kind], ['stored'])
       await log.stop()
     })
   }
@@ -119,7 +119,7 @@ for (const inline of [true, false]) {
   damage(`a redelivery of a damaged message is no conflict, and is not acknowledged (${how})`, async () => {
     const { log, file } = await makeStore(inline)
     zeroPages(file, [pageWith(file, mark('first', 4, 'end'))])
-    const again = entryOf({ event_id: 'first', message_id: 'first4', body: bodyOf('first', 4) })
+    const again = newEntry({ event_id: 'first', message_id: 'first4', body: bodyOf('first', 4) })
     assert.is(await codeOf(log.append([again])), 'database_corrupt')
     await log.stop()
   })
@@ -159,7 +159,7 @@ damage(
       latch.notePeer('found by another worker')
       advance(6_000)
       assert.is(await codeOf(log.check(false)), 'database_corrupt')
-      assert.is(await codeOf(log.append([entryOf({})])), 'database_corrupt')
+      assert.is(await codeOf(log.append([newEntry({})])), 'database_corrupt')
     }
     advance(10_000)
     await until(

@@ -2,7 +2,7 @@ import * as assert from 'uvu/assert'
 import { GroupCommit } from '../../../src/store/group-commit.ts'
 import type { AppendEntry, AppendResult } from '../../../src/store/store.ts'
 import { suite } from '../../support/harness/suite.ts'
-import { entryOf } from '../../support/stages/entries.ts'
+import { newEntry } from '../../support/stages/entries.ts'
 
 /** A store whose commits end when the test completes them. */
 class Store {
@@ -25,7 +25,7 @@ class Store {
   }
 
   append(...ids: string[]): Promise<number[]> {
-    const entries = ids.map((message_id) => entryOf({ message_id }))
+    const entries = ids.map((message_id) => newEntry({ message_id }))
     return this.group.append(entries).then((outcomes) => outcomes.map(({ db_id }) => db_id))
   }
 

@@ -20,7 +20,7 @@ import { suite } from '../../support/harness/suite.ts'
 import { until } from '../../support/harness/wait.ts'
 import { fastDir } from '../../support/servers/fast-dir.ts'
 import { mountTinyDisk, noTinyDisk, type TinyDisk } from '../../support/servers/tiny-disk.ts'
-import { entryOf, rejectionOf, store } from '../../support/stages/entries.ts'
+import { newEntry, newRejection, store } from '../../support/stages/entries.ts'
 import { openSqlite } from '../../support/store/sqlite-store.ts'
 
 const ALL = { messages: 100_000, bytes: Number.POSITIVE_INFINITY }
@@ -49,7 +49,7 @@ for (const inline of [true, false]) {
       const before = await idsOf(log)
       takeAway(file)
       for (const write of [false, true]) assert.is(await codeOf(log.check(write)), 'database_replaced')
-      assert.is(await codeOf(log.append([entryOf()])), 'database_replaced')
+      assert.is(await codeOf(log.append([newEntry()])), 'database_replaced')
       assert.is(await codeOf(log.prune({ receivedBefore: 9_999, messagesPerEvent: null }, 10)), 'database_replaced')
       // As after a SIGKILL: only what is in this file is left.
       if (saved !== null) {
@@ -105,7 +105,7 @@ for (const inline of [true, false]) {
     await store(log, {}, {})
     const before = await idsOf(log)
     rmSync(file)
-    const { message } = (await log.append([entryOf()]).catch((error: unknown) => error)) as GatewayError
+    const { message } = (await log.append([newEntry()]).catch((error: unknown) => error)) as GatewayError
     assert.ok(message.includes(`${file}.rescued-2`), message)
     assert.is(readFileSync(`${file}.rescued`, 'utf8'), 'earlier')
     assert.is(statSync(`${file}.rescued-2`).mode & 0o777, 0o600, 'as the database')
@@ -209,7 +209,7 @@ faults('no reader sees a batch before its commit, and every reader all of it aft
     },
   })
   await log.start()
-  await log.append([entryOf(), rejectionOf('x'), entryOf(), rejectionOf('y')])
+  await log.append([newEntry(), newRejection('x'), newEntry(), newRejection('y')])
   assert.equal(counts, { in_transaction: [0, 0, 0], committed: [2, 2, 1] })
   await log.stop()
 })
@@ -218,7 +218,7 @@ faults('a fault inside the transaction stores nothing, messages and rejections a
   const { log, file, at } = await withFault()
   await store(log, { message_id: 'before' })
   at.stage = 'in_transaction'
-  const batch = [entryOf({ message_id: 'a' }), rejectionOf('x'), entryOf({ message_id: 'b', event_id: 'new' })]
+  const batch = [newEntry({ message_id: 'a' }), newRejection('x'), newEntry({ message_id: 'b', event_id: 'new' })]
   assert.is(await codeOf(log.append(batch)), 'storage_unavailable')
   at.stage = null
   const db = new Database(file, { readonly: true })
@@ -235,7 +235,7 @@ faults('a fault inside the transaction stores nothing, messages and rejections a
 faults('a batch whose commit was not reported is recognized when it is appended again', async () => {
   const { log, at } = await withFault()
   at.stage = 'committed'
-  const batch = [entryOf({ message_id: 'a' }), entryOf({ message_id: 'b' })]
+  const batch = [newEntry({ message_id: 'a' }), newEntry({ message_id: 'b' })]
   assert.is(await codeOf(log.append(batch)), 'storage_unavailable')
   at.stage = null
   assert.equal(
@@ -266,7 +266,7 @@ faults(
 
 faults('appends of one moment share one transaction', async () => {
   const { log, stages } = await withFault()
-  await Promise.all(Array.from({ length: 40 }, () => log.append([entryOf()])))
+  await Promise.all(Array.from({ length: 40 }, () => log.append([newEntry()])))
   assert.equal(stages, ['in_transaction', 'committed'])
   await log.stop()
 })
@@ -291,14 +291,14 @@ const withDisk = (title: string, body: (log: MessageStore, disk: TinyDisk) => Pr
   }
 }
 
-const large = (n: number) => entryOf({ message_id: `large-${n}`, body: JSON.stringify('x'.repeat(40_000)) })
+const large = (n: number) => newEntry({ message_id: `large-${n}`, body: JSON.stringify('x'.repeat(40_000)) })
 
 withDisk(
   'on a full disk an append stores nothing, and the same batch goes through once there is space',
   async (log, disk) => {
     await store(log, { message_id: 'before' })
     disk.fill()
-    const batch = [...Array.from({ length: 10 }, (_, n) => large(n)), rejectionOf('x'.repeat(40_000))]
+    const batch = [...Array.from({ length: 10 }, (_, n) => large(n)), newRejection('x'.repeat(40_000))]
     for (let attempt = 0; attempt < 3; attempt++) {
       assert.is(await codeOf(log.append(batch)), 'storage_unavailable')
       assert.equal(await idsOf(log), ['before'], 'reading goes on')

@@ -29,7 +29,7 @@ import { StatementCache } from '../../../src/store/sqlite/statement-cache.ts'
 import { SqliteStore } from '../../../src/store/sqlite/store.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { fastDir } from '../../support/servers/fast-dir.ts'
-import { entryOf, store } from '../../support/stages/entries.ts'
+import { newEntry, store } from '../../support/stages/entries.ts'
 import { openSqlite } from '../../support/store/sqlite-store.ts'
 
 const ALL = { messages: 100_000, bytes: Number.POSITIVE_INFINITY }
@@ -167,7 +167,7 @@ files('behind symbolic links is used as itself, whether it exists or not', async
     const { databaseFile } = loadConfig({ DATABASE_URL: `sqlite:${join(folder, 'link.db')}` })
     const log = await openSqlite(databaseFile, inline)
     const append = () =>
-      log.append([entryOf()]).then(
+      log.append([newEntry()]).then(
         ([result]) => result!.kind,
         (error: GatewayError) => error.code,
       )

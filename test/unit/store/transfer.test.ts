@@ -13,7 +13,7 @@ import { type TransferOptions, type TransferResult, transferStore } from '../../
 import { suite } from '../../support/harness/suite.ts'
 import { inDatabase } from '../../support/servers/database.ts'
 import { fastDir } from '../../support/servers/fast-dir.ts'
-import { entryOf, newMessage, rejectionOf, store } from '../../support/stages/entries.ts'
+import { newEntry, newMessage, newRejection, store } from '../../support/stages/entries.ts'
 import { openSqlite } from '../../support/store/sqlite-store.ts'
 
 const test = suite('a store that moves to another database')
@@ -47,7 +47,7 @@ const fill = async (log: SqliteStore): Promise<void> => {
   const names = { message_from: 'from', message_type: 'ty\0pe', round_id: 7, received_at: 5_000 }
   await store(log, { event_id: 'pruned', traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01` }, names, twice)
   await log.append([{ kind: 'message', message: twice, origin: null }])
-  await log.append(['x', 'y', 'z'].map((body) => rejectionOf(body)))
+  await log.append(['x', 'y', 'z'].map((body) => newRejection(body)))
   await log.quarantine.drop([3])
   await log.revoke({ subject: 'ann', issued_before: 3, until: null }, 0)
 }
@@ -105,7 +105,7 @@ test('follows its gateway until that has stopped, with what is stored, pruned an
   await Promise.race([caughtUp.promise, moving])
   assert.is(await codeOf(openSqlite(to, true)), 'database_incomplete')
   await store(log, { event_id: 'later' }, { event_id: 'a' }, { event_id: 'a' })
-  await log.append([rejectionOf('later')])
+  await log.append([newRejection('later')])
   await log.prune({ receivedBefore: null, messagesPerEvent: 1 }, 100)
   const reason = { reason: 'invalid_utf8', detail: 'another detail' } as const
   await log.quarantine.replay([
@@ -125,7 +125,7 @@ test('continues after an interruption', async () => {
   const { from, to } = newFiles()
   const log = await openSqlite(from, true)
   await store(log, ...Array.from({ length: 5_000 }, () => ({})))
-  await log.append(['x', 'y'].map((body) => rejectionOf(body)))
+  await log.append(['x', 'y'].map((body) => newRejection(body)))
   await log.stop()
   const before = contentOf(from)
   const steps: number[] = []
@@ -206,7 +206,7 @@ test('never overwrites a store, and no copy of one moves under its log_id', asyn
   const { from, to } = newFiles()
   const log = await openSqlite(from, true)
   await store(log, {})
-  await log.append([entryOf()])
+  await log.append([newEntry()])
   await log.stop()
   await (await openSqlite(to, true)).stop()
   const before = contentOf(to)

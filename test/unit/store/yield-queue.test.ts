@@ -4,7 +4,7 @@ import { createFilter, type SubscriptionFilter } from '../../../src/core/subscri
 import type { SqliteStore } from '../../../src/store/sqlite/store.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { fastDir } from '../../support/servers/fast-dir.ts'
-import { entryOf } from '../../support/stages/entries.ts'
+import { newEntry } from '../../support/stages/entries.ts'
 import { openSqlite } from '../../support/store/sqlite-store.ts'
 
 const MESSAGES = 20_000
@@ -21,7 +21,7 @@ let log: SqliteStore
 test.before(async () => {
   log = await openSqlite(join(fastDir(), 'gateway.db'), true)
   for (let n = 0; n < MESSAGES; n += 1_000) {
-    await log.append(Array.from({ length: 1_000 }, () => entryOf({ event_id: `e${n % 3_000}`, message_type: 'a' })))
+    await log.append(Array.from({ length: 1_000 }, () => newEntry({ event_id: `e${n % 3_000}`, message_type: 'a' })))
   }
 })
 test.after(() => log.stop())

@@ -5,8 +5,8 @@ import { toMessageRecord } from '../../../src/upstream/record.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { until } from '../../support/harness/wait.ts'
 import { fastDir } from '../../support/servers/fast-dir.ts'
-import { append, EdgeNode, LocalConnection, type Node, rowsOf, startNode } from '../../support/stages/edge-stage.ts'
-import { entryOf } from '../../support/stages/entries.ts'
+import { append, EdgeNode, LocalConnection, type Node, readRows, startNode } from '../../support/stages/edge-stage.ts'
+import { newEntry } from '../../support/stages/entries.ts'
 import { FakeSink } from '../../support/stages/fake-sink.ts'
 
 const test = suite('an edge')
@@ -14,7 +14,7 @@ const test = suite('an edge')
 const ALL = createFilter('*')
 
 const deliveries = async (node: Node, events: readonly string[] | '*' = '*'): Promise<string[]> =>
-  (await rowsOf(node, events)).map(serializeDelivery)
+  (await readRows(node, events)).map(serializeDelivery)
 
 const eventsOf = (node: Node) => node.store.events(100, 0)
 
@@ -103,14 +103,14 @@ test('continues after its last message when the connection breaks and when it re
     connection.cut()
     await append(core, {}, {})
     await until(() => edge.follower.status.state === 'away')
-    assert.is((await rowsOf(edge)).length, 3, 'what was copied is served')
+    assert.is((await readRows(edge)).length, 3, 'what was copied is served')
     connection.heal()
-    await until(async () => (await rowsOf(edge)).length === 5)
+    await until(async () => (await readRows(edge)).length === 5)
     await edge.stop()
     await append(core, {})
     const again = new EdgeNode(file, connection)
     await again.start()
-    await until(async () => (await rowsOf(again)).length === 6)
+    await until(async () => (await readRows(again)).length === 6)
     assert.equal(await deliveries(again), await deliveries(core))
     assert.equal(again.resets, [], 'nothing started over')
     await again.stop()
@@ -126,7 +126,7 @@ test('admits a cursor that only its core has reached when the core dies before i
       try {
         await level(second)
         // The message reaches a client of the core, not the edge.
-        const [stored] = await core.store.append([entryOf({})])
+        const [stored] = await core.store.append([newEntry({})])
         connection.refuseState()
         for (const node of [edge, second]) {
           const sink = new FakeSink()
@@ -186,7 +186,7 @@ test('takes over what retention has deleted, with the bounds', () =>
     const ids = await append(core, { event_id: 'a' }, { event_id: 'a' }, { event_id: 'b' }, { event_id: 'a' })
     await level(edge)
     await prune(core, 1)
-    await until(async () => (await rowsOf(edge)).length === 2)
+    await until(async () => (await readRows(edge)).length === 2)
     assert.equal(await eventsOf(edge), await eventsOf(core))
     assert.equal(await edge.store.bounds(createFilter(['a'])), await core.store.bounds(createFilter(['a'])))
     connection.cut()
@@ -218,7 +218,7 @@ test('with a retention of its own, has the higher bounds', () =>
     await until(async () => (await edge.store.head()) === ids[3]! + 1)
     await level(edge)
     assert.equal(
-      (await rowsOf(edge)).map(({ db_id }) => db_id),
+      (await readRows(edge)).map(({ db_id }) => db_id),
       [ids[3], ids[3]! + 1],
     )
     assert.is((await edge.store.bounds(ALL)).pruned_db_id, ids[2])

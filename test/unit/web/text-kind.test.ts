@@ -1,7 +1,7 @@
 import * as assert from 'uvu/assert'
 import { endOfCode, findColumns, isPreformatted, parseJsonText } from '../../../src/web/page/room/model/text-kind.ts'
 import { LosslessNumber } from '../../../src/web/page/shared/lossless-json.ts'
-import { growthOf } from '../../support/harness/processor-time.ts'
+import { measureGrowth } from '../../support/harness/processor-time.ts'
 import { suite } from '../../support/harness/suite.ts'
 
 const kinds = suite('the kind of a text')
@@ -84,7 +84,7 @@ kinds('is not cut within a code block of Markdown', () => {
 
 kinds('is found in linear time', () => {
   for (const text of [' ', '[', '[a](', '**', '`']) {
-    const growth = growthOf((size) => {
+    const growth = measureGrowth((size) => {
       const long = text.repeat(size / text.length)
       endOfCode(long, size / 2)
       isPreformatted(`${long}\n`)
