@@ -173,9 +173,12 @@ const serveAsPrimary = async (
 }
 
 const serveAsWorker = async (version: string): Promise<number> => {
+  const worker = new ClusterWorker()
+  const stopAccepting = Promise.withResolvers<void>()
+  // Before the first await: Node drops a message for which there is no listener once there has been one.
+  const stopped = worker.waitForDrain(stopAccepting.resolve)
   const config = loadWorkerConfig(await receiveSettings())
   const logger = (await createLogger(config.logLevel)).child({ worker: cluster.worker!.id })
-  const worker = new ClusterWorker()
   const { promise: unusable, onUnusable } = watchStore(logger)
   const gateway = new Gateway({
     config,
@@ -190,8 +193,7 @@ const serveAsWorker = async (version: string): Promise<number> => {
   })
   worker.setStatusSource(gateway)
   worker.onUnresponsive((error) => gateway.reportWorkers(error))
-  const stopAccepting = Promise.withResolvers<void>()
-  const drained = Promise.race([worker.waitForDrain(stopAccepting.resolve), unusable])
+  const drained = Promise.race([stopped, unusable])
   if (!(await startUnlessStopped(gateway, Promise.race([stopAccepting.promise, drained])))) return 0
   void stopAccepting.promise.then(() => gateway.stopAccepting())
   worker.listening(baseUrl(config, gateway.port))

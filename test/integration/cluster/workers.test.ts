@@ -43,6 +43,25 @@ const listenersOf = (gateway: Gateway): number => {
 
 test('the gateway reports listening once every worker listens', () => assert.is(listenersOf(gateway), WORKERS))
 
+/** Keeps each worker busy at its start, so that it reads the first messages of the primary together. */
+const SLOW_WORKERS = `data:text/javascript,${encodeURIComponent(`
+import cluster from 'node:cluster'
+for (const end = Date.now() + 1_500; cluster.isWorker && Date.now() < end; );
+`)}`
+
+test('a worker that is told to stop before it has loaded ends in order', async () => {
+  const env = { WORKERS: '2', SHUTDOWN_SECONDS: '60', NODE_OPTIONS: `--import=${SLOW_WORKERS}` }
+  const slow = await startGateway({ env })
+  try {
+    const first = listWorkerPids(slow)
+    process.kill(first[0]!, 'SIGKILL')
+    await until(() => listWorkerPids(slow).some((pid) => !first.includes(pid)), { what: 'a new worker' })
+    assert.equal((await slow.term()).code, 0, slow.output())
+  } finally {
+    await slow.dispose()
+  }
+})
+
 test('a message that one worker stores reaches the subscribers of every worker, once and in order', async () => {
   const room = newRoom()
   const url = `${gateway.url}/api/events/${room}/stream`
