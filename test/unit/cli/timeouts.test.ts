@@ -50,9 +50,11 @@ test('a request of publish takes no longer than its --timeout leaves', async () 
     await transport.send({ line: null, message: validated.message })
     await transport.finish()
   })
-  const [first = 0, ...others] = timeouts
-  assert.ok(first > 1_000 && first <= 1_500, String(timeouts))
-  for (const ms of others) assert.ok(ms >= 1_000 && ms <= first, String(timeouts))
+  assert.ok(timeouts.length > 0)
+  assert.equal(
+    timeouts.map((ms) => Math.min(Math.max(ms, 1_000), 1_500)),
+    timeouts,
+  )
 })
 
 test.run()
