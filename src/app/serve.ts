@@ -149,7 +149,7 @@ const serveAsPrimary = async (
 ): Promise<number> => {
   const port = await reservePort(config.host, config.port)
   if (config.metricsPort !== null) await reservePort(config.host, config.metricsPort)
-  // A restarted worker would else open another database than the others if a symbolic link of its path has changed.
+  // A restarted worker would otherwise open another database than the others if a symbolic link of its path has changed.
   const database = config.postgres === null ? { DATABASE_URL: `sqlite:${config.databaseFile}` } : {}
   const primary = new ClusterPrimary({
     settings: { ...settings, PORT: String(port), ...database },

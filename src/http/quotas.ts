@@ -82,7 +82,7 @@ export class Quotas {
   /** @throws GatewayError rate_limited */
   async consumePublish(ctx: Context, access: Access, amount: number): Promise<void> {
     const { publishRate: rate, publishBurst: burst } = this.#limits
-    const owner = this.ownerOf(ctx, access)
+    const owner = this.getOwner(ctx, access)
     if (rate === 0 || owner === null || amount === 0) return
     const { ok, waitMs = 0 } = await this.#coordinate({ do: 'consume', key: `publish ${owner}`, amount, rate, burst })
     if (ok) return
@@ -96,7 +96,7 @@ export class Quotas {
    */
   trackBodyBytes(ctx: Context, access: Access): (bytes: number) => void {
     // Loopback has no per-client quota: it may be an untrusted local proxy carrying all clients.
-    const owner = this.ownerOf(ctx, access) ?? ''
+    const owner = this.getOwner(ctx, access) ?? ''
     let trackedBytes = 0
     let isClosed = false
     const add = (bytes: number): void => {
@@ -126,7 +126,7 @@ export class Quotas {
   }
 
   /** Returns the key that limits count by: the token, or the address if there is none; null for loopback. */
-  ownerOf(ctx: Context, { principal }: Access): string | null {
+  getOwner(ctx: Context, { principal }: Access): string | null {
     return principal?.tokenId ?? this.#proxies.clientAddress(ctx.req)
   }
 }

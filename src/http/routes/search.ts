@@ -133,7 +133,7 @@ export const SEARCH = defineRoute({
       const terms = parseSearchTerms(query.q)
       if (terms === null) throw invalidQuery('q must have a word of at least 2 characters, and at most 20 words.')
       const { since = null, until = null, before = null, limit } = query
-      const caller = { owner: quotas.ownerOf(ctx, access), signal: closeSignal(ctx) }
+      const caller = { owner: quotas.getOwner(ctx, access), signal: closeSignal(ctx) }
       const page = await queue.search({ terms, filter: toFilter(access, query), since, until, before, limit }, caller)
       // The search may have waited for a while.
       access.requireValid()
