@@ -123,6 +123,14 @@ const failHistory = (path: string): void => {
   if (path.includes('limit=2000')) throw new Error('no history')
 }
 
+/** Opens a room of 1,000 messages whose history fails, and loads messages around 700: a gap is left below the first page. */
+const openWithGap = async (): Promise<void> => {
+  open(1_000)
+  onRequest = failHistory
+  await is('failed')
+  await room.loadAround(700)
+}
+
 const loading = roomSuite('a war room that loads its messages')
 
 loading('has each message once if a gap is loaded before the stream delivers the newest', async () => {
@@ -140,20 +148,14 @@ loading('has each message once if a gap is loaded before the stream delivers the
 })
 
 loading('loads the rest of a gap after retention has deleted its lower edge', async () => {
-  open(1_000)
-  onRequest = failHistory
-  await is('failed')
-  await room.loadAround(700)
+  await openWithGap()
   stored.first = 800
   await room.loadGap(881)
   assert.equal([room.gaps, idsOf()], [[], range(641, 760).concat(range(800, 1_000))])
 })
 
 loading('closes a gap after retention has deleted all of it', async () => {
-  open(1_000)
-  onRequest = failHistory
-  await is('failed')
-  await room.loadAround(700)
+  await openWithGap()
   stored.first = 900
   await room.loadGap(881)
   assert.equal(room.gaps, [])
